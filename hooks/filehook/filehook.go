@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -64,9 +65,6 @@ func (h *Hook) Close() error { return nil }
 // InvokeHook runs the executable of the event.
 func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks.HookResponse, error) {
 	program, err := find(h.Dir, string(request.Type))
-	if errors.Is(err, fs.ErrNotExist) {
-		return hooks.HookResponse{}, hooks.ErrNothingToCall
-	}
 	if err != nil {
 		return hooks.HookResponse{}, err
 	}
@@ -85,6 +83,21 @@ func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks
 		return hooks.HookResponse{}, err
 	}
 	return parse(output)
+}
+
+// missing returns hooks.ErrNothingToCall if there is no file at a path that cannot be opened because of
+// err. A symbolic link without a target is a file, and so may be one in a directory that is gone.
+func missing(path string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is a broken symbolic link", path)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return hooks.ErrNothingToCall
 }
 
 // run runs a program and returns its output.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -110,6 +111,21 @@ func TestEventWithoutProgram(t *testing.T) {
 	}
 	if _, err := h.InvokeHook(t.Context(), request); err == nil || errors.Is(err, hooks.ErrNothingToCall) {
 		t.Error("a file that is not executable is ignored")
+	}
+	if err := os.Remove(filepath.Join(h.Dir, "post-finish")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("missing", filepath.Join(h.Dir, "post-finish")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.InvokeHook(t.Context(), request); err == nil || !strings.HasSuffix(err.Error(), "post-finish is a broken symbolic link") {
+		t.Errorf("a broken symbolic link: %v", err)
+	}
+	if err := os.RemoveAll(h.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.InvokeHook(t.Context(), request); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that is gone: %v", err)
 	}
 	if err := (&filehook.Hook{Dir: filepath.Join(h.Dir, "missing")}).Setup(t.Context()); err == nil {
 		t.Error("a missing directory is ignored")

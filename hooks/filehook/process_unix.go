@@ -11,17 +11,20 @@ import (
 	"syscall"
 )
 
-// find returns the file of an event.
+// find returns the file of an event, or hooks.ErrNothingToCall.
 func find(dir, name string) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, name))
 	if err != nil {
 		return "", err
 	}
 	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
+	if err != nil {
+		return "", missing(path, err)
+	}
+	if info.IsDir() {
 		return "", &fs.PathError{Op: "run", Path: path, Err: syscall.EISDIR}
 	}
-	return path, err
+	return path, nil
 }
 
 // killGroup lets the end of its context kill a command and the processes that it has started.

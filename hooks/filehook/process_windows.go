@@ -2,16 +2,18 @@ package filehook
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/tus/tusd/hooks"
 )
 
-// find returns the file of an event, which has one of the extensions in PATHEXT.
+// find returns the file of an event, which has one of the extensions in PATHEXT, or
+// hooks.ErrNothingToCall.
 func find(dir, name string) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, name))
 	if err != nil {
@@ -22,11 +24,18 @@ func find(dir, name string) (string, error) {
 		extensions = ".COM;.EXE;.BAT;.CMD"
 	}
 	for _, extension := range strings.Split(extensions, ";") {
-		if info, err := os.Stat(path + extension); err == nil && !info.IsDir() {
+		info, err := os.Stat(path + extension)
+		if err != nil {
+			err = missing(path+extension, err)
+		}
+		if err != nil && !errors.Is(err, hooks.ErrNothingToCall) {
+			return "", err
+		}
+		if err == nil && !info.IsDir() {
 			return path + extension, nil
 		}
 	}
-	return "", &fs.PathError{Op: "run", Path: path, Err: fs.ErrNotExist}
+	return "", hooks.ErrNothingToCall
 }
 
 // killGroup lets the end of its context kill a command and the processes that it has started.

@@ -37,10 +37,14 @@ func (s *fileHookSettings) validate(cfg config) error {
 func (s *fileHookSettings) eachUseless(all hookSettings, f func(path, problem string)) {
 	for _, event := range hooks.AllEvents {
 		path := filepath.Join(s.dir, string(event))
+		if _, err := os.Lstat(path); err != nil {
+			continue
+		}
 		switch info, err := os.Stat(path); {
-		case err != nil:
 		case !all.wants(event):
 			f(path, "a hook is never called: -hooks-enabled-events lacks its event")
+		case err != nil:
+			f(path, "a hook fails whenever it is called: its file is a broken symbolic link")
 		case !isExecutable(info):
 			f(path, "a hook fails whenever it is called: its file is not executable")
 		}

@@ -224,20 +224,26 @@ func TestWarningsOfHookFiles(t *testing.T) {
 	hookFile(t, dir, "pre-finish", "")
 	hookFile(t, dir, "post-create", "")
 	writeFile(t, filepath.Join(dir, "post-finish"), "#!/bin/sh\n")
+	if err := os.Symlink("missing", filepath.Join(dir, "pre-create")); err != nil {
+		t.Fatal(err)
+	}
 	d := start(t, "-hooks-dir", dir)
 	for _, want := range []string{
 		"Hooks (file) get pre-create, post-create, post-receive, post-finish, post-terminate\n",
 		`level=WARN msg="a hook is never called: -hooks-enabled-events lacks its event" file=` + filepath.Join(dir, "pre-finish"),
 		`level=WARN msg="a hook fails whenever it is called: its file is not executable" file=` + filepath.Join(dir, "post-finish"),
+		`level=WARN msg="a hook fails whenever it is called: its file is a broken symbolic link" file=` + filepath.Join(dir, "pre-create"),
 	} {
 		await(t, want, func() bool { return strings.Contains(d.stdout.String(), want) })
 	}
 	if strings.Contains(d.stdout.String(), filepath.Join(dir, "post-create")) {
 		t.Errorf("a file that can be used is warned of: %s", d.stdout.String())
 	}
+	tus(t, http.MethodPost, d.url, "", "Upload-Length: 5").want(t, http.StatusInternalServerError)
 	_, report, _ := diagnose(t, "-hooks-dir", dir, "-hooks-plugin", filepath.Join(dir, "post-finish"), "-upload-dir", t.TempDir())
 	for _, want := range []string{
-		"ok       hooks in " + dir, "warning  hook " + filepath.Join(dir, "pre-finish") + ": a hook is never called", "missing  plugin " + filepath.Join(dir, "post-finish") + ": ",
+		"ok       hooks in " + dir, "warning  hook " + filepath.Join(dir, "pre-finish") + ": a hook is never called",
+		"warning  hook " + filepath.Join(dir, "pre-create") + ": a hook fails whenever it is called: its file is a broken symbolic link", "missing  plugin " + filepath.Join(dir, "post-finish") + ": ",
 	} {
 		if !strings.Contains(report, want) {
 			t.Errorf("tusd doctor reports no %q: %s", want, report)
