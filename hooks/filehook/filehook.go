@@ -4,7 +4,6 @@ package filehook
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +26,7 @@ import (
 // with TUS_ID, TUS_SIZE and TUS_OFFSET. It reads the hooks.HookRequest as JSON from its
 // standard input, and may write a hooks.HookResponse as JSON to its standard output. Lines that
 // it writes before that are ignored; after it there are none. An exit status other than 0 is a
-// failure. Processes that it leaves behind go on. For an event without a file there is
+// failure, whose error has the first 500 bytes of the output. Processes that it leaves behind go on. For an event without a file there is
 // hooks.ErrNothingToCall.
 type Hook struct {
 	Dir string
@@ -123,15 +122,31 @@ func (h *Hook) run(ctx context.Context, program string, message []byte, upload h
 		return nil, err
 	}
 	output := newOutput(pipe)
-	if err := cmd.Wait(); ctx.Err() != nil || err != nil && !isUnread(err) && !errors.Is(err, exec.ErrWaitDelay) { // after that it has ended well, its children go on
+	err = cmd.Wait()
+	if ctx.Err() != nil {
 		pipe.Close()
-		return nil, cmp.Or(context.Cause(ctx), err)
+		return nil, context.Cause(ctx)
 	}
 	text, full := h.takeOutput(output)
+	if err != nil && !isUnread(err) && !errors.Is(err, exec.ErrWaitDelay) { // after that it has ended well, its children go on
+		return nil, withOutput(err, text)
+	}
 	if full {
 		return nil, fmt.Errorf("%w: it is longer than %d bytes", hooks.ErrUnreadable, maxOutput)
 	}
 	return text, nil
+}
+
+// maxLogged is how many bytes of an output the error of a failed executable has.
+const maxLogged = 500
+
+// withOutput adds what an executable has printed to its error, for the log.
+func withOutput(err error, output []byte) error {
+	output = bytes.TrimSpace(output)
+	if len(output) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w, its output: %q", err, output[:min(len(output), maxLogged)])
 }
 
 // parse decodes the answer in the output of an executable: what begins at the first line with an

@@ -85,6 +85,24 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// The error of a program that fails has the beginning of what it has printed.
+func TestOutputOfAFailure(t *testing.T) {
+	for name, c := range map[string]struct{ line, want string }{
+		"text":            {`printf 'no "space"\nleft\n'; exit 3`, `exit status 3, its output: "no \"space\"\nleft"`},
+		"none":            {"exit 3", "exit status 3"},
+		"long":            {"head -c 501 /dev/zero | tr '\\0' x; exit 3", `exit status 3, its output: "` + strings.Repeat("x", 500) + `"`},
+		"too long":        {"head -c 2000000 /dev/zero | tr '\\0' x; exit 3", `exit status 3, its output: "` + strings.Repeat("x", 500) + `"`},
+		"a child goes on": {"sleep 300 & echo full; exit 3", `exit status 3, its output: "full"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := script(t, c.line).InvokeHook(t.Context(), request); err == nil || err.Error() != c.want || errors.Is(err, hooks.ErrUnreadable) {
+				t.Errorf("%v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
 // A process that a program leaves behind may go on writing.
 func TestChildGoesOn(t *testing.T) {
 	h := script(t, "(while [ ! -e returned ]; do sleep 0.01; done; echo more && echo more && > written) &", `echo '{"HTTPResponse":{"Body":"hi"}}'`)

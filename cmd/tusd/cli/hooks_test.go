@@ -218,6 +218,19 @@ func TestHooksThatCannotBeSetUp(t *testing.T) {
 	}
 }
 
+// What a failed executable has printed is in the log, and never in the answer to a client.
+func TestOutputOfAFailedHook(t *testing.T) {
+	dir := t.TempDir()
+	hookFile(t, dir, "pre-create", "echo no quota service; exit 3")
+	d := start(t, "-hooks-dir", dir)
+	a := tus(t, http.MethodPost, d.url, "", "Upload-Length: 5").want(t, http.StatusInternalServerError)
+	if strings.Contains(a.body, "quota") || strings.Contains(fmt.Sprint(a.header), "quota") {
+		t.Errorf("the client gets %q %q", a.header, a.body)
+	}
+	const want = `exit status 3, its output: \"no quota service\"`
+	await(t, want, func() bool { return strings.Contains(d.stdout.String(), want) })
+}
+
 // Files in -hooks-dir that have no effect, or that always fail, are warned of at the start.
 func TestWarningsOfHookFiles(t *testing.T) {
 	dir := t.TempDir()
