@@ -84,10 +84,21 @@ func isProtocolField(name string) bool {
 	}
 	switch name {
 	case "Accept-Patch", "Accept-Ranges", "Allow", "Connection", "Content-Digest", "Content-Encoding", "Content-Length", "Content-Range",
-		"Date", "Keep-Alive", "Location", "Repr-Digest", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Vary", "X-Request-Id":
+		"Date", "Keep-Alive", "Location", "Repr-Digest", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Vary", "X-Content-Type-Options", "X-Request-Id":
 		return true
 	}
 	return false
+}
+
+// printable returns the value of a header field without control characters, for which proxies
+// refuse the whole answer.
+func printable(value string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, value)
 }
 
 // isFinalStatus reports whether an answer can have this status, or 0 for the usual one.

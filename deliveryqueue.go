@@ -2,6 +2,7 @@ package tusd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -250,11 +251,30 @@ func (d *deliveries) deliver(p *pendingEvent, attempt int) (gone bool, err error
 	}
 	for _, event := range append(earlier, p) {
 		if err := d.call(event, attempt); err != nil {
+			if event == p {
+				d.forgetBefore(p)
+			}
 			return false, err
 		}
 		d.delivered(event)
 	}
 	return false, nil
+}
+
+// forgetBefore removes the earlier events from the side record of a removal, when the receiver has
+// them: another process would deliver them again.
+func (d *deliveries) forgetBefore(p *pendingEvent) {
+	if len(p.before) == 0 {
+		return
+	}
+	p.before = nil
+	err := d.e.changeFields(d.ctx, p.key, func(fields map[string]json.RawMessage) error {
+		delete(fields, "Before")
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		d.e.log.Warn("cannot change a side record", "id", p.Upload.ID, "err", err)
+	}
 }
 
 // isGone reports whether an event must not be delivered any more. That of a side record: if the

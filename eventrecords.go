@@ -251,34 +251,49 @@ func (e *engine) recordDelivery(p *pendingEvent, attempts int, dead bool, cause 
 	return !errors.Is(err, ErrNotFound)
 }
 
-// changeDelivery changes the part of a side record that is about the delivery.
+// changeDelivery changes the part of a side record that is about the delivery. If the record gets
+// too long, the request goes.
 func (e *engine) changeDelivery(ctx context.Context, key SideRecordKey, change func(*deliveryRecord)) error {
+	return e.changeFields(ctx, key, func(fields map[string]json.RawMessage) (err error) {
+		var d deliveryRecord
+		if old, ok := fields["Delivery"]; ok {
+			if err := json.Unmarshal(old, &d); err != nil {
+				return err
+			}
+		}
+		change(&d)
+		if fields["Delivery"], err = json.Marshal(d); err == nil && isLong(fields) {
+			d.Request = HTTPRequest{}
+			fields["Delivery"], err = json.Marshal(d)
+		}
+		return err
+	})
+}
+
+// isLong reports whether a side record is too long.
+func isLong(fields map[string]json.RawMessage) bool {
+	length := 0
+	for name, value := range fields {
+		length += len(name) + len(value) + len(`"":,`)
+	}
+	return length+len("{}") > MaxSideRecord
+}
+
+// changeFields changes a side record. Those that change does not touch stay as they are.
+func (e *engine) changeFields(ctx context.Context, key SideRecordKey, change func(fields map[string]json.RawMessage) error) error {
 	value, err := e.store.SideRecords.GetSideRecord(ctx, key)
 	if err != nil {
 		return err
 	}
 	var fields map[string]json.RawMessage
-	var d deliveryRecord
 	if err := json.Unmarshal(value, &fields); err != nil {
 		return err
 	}
-	if old, ok := fields["Delivery"]; ok {
-		if err := json.Unmarshal(old, &d); err != nil {
-			return err
-		}
-	}
-	change(&d)
-	if fields["Delivery"], err = json.Marshal(d); err != nil {
+	if err := change(fields); err != nil {
 		return err
 	}
 	if value, err = json.Marshal(fields); err != nil {
 		return err
-	}
-	if len(value) > MaxSideRecord && d.Request.Method != "" {
-		return e.changeDelivery(ctx, key, func(d *deliveryRecord) {
-			change(d)
-			d.Request = HTTPRequest{}
-		})
 	}
 	return e.store.SideRecords.PutSideRecord(ctx, key, value)
 }

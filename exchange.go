@@ -170,7 +170,7 @@ func (x *exchange) respond(status int, change HTTPResponse) {
 		case http.CanonicalHeaderKey(name) == exposedFields:
 			expose(x.Header(), value)
 		case !isProtocolField(name):
-			x.Header().Set(name, value)
+			x.Header().Set(name, printable(value))
 		}
 	}
 	if status != http.StatusNoContent {

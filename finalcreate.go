@@ -321,7 +321,13 @@ func (w *finalWait) findOrCreate(op *operation, req finalRequest) (operationResu
 	}
 	defer w.e.creatingFinals.Unlock(w.key.Name)
 	res, err := w.e.recentFinal(op, w.key)
-	if err == nil && !res.exists() {
+	switch {
+	case err != nil:
+	case res.exists():
+		if res.response, err = w.e.authorizeRepeated(op, req, res.info.ID); err != nil {
+			return operationResult{}, err
+		}
+	default:
 		w.fresh = true
 		res, err = w.e.createFinal(op, req, w)
 	}
@@ -329,6 +335,17 @@ func (w *finalWait) findOrCreate(op *operation, req finalRequest) (operationResu
 		w.id = res.info.ID
 	}
 	return res, err
+}
+
+// authorizeRepeated asks the callbacks about a request that gets an earlier final: its client may be
+// another one. What pre-create changes of the upload is ignored.
+func (e *engine) authorizeRepeated(op *operation, req finalRequest, id string) (HTTPResponse, error) {
+	if err := e.authorize(op, id); err != nil {
+		return HTTPResponse{}, err
+	}
+	info := e.newInfo(op, req.metadata, req.rawMeta)
+	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
+	return e.preCreate(op, info)
 }
 
 // await starts the builder and waits for it up to engine.buildTimeout, but not for

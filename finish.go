@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -213,6 +214,7 @@ func (e *engine) recordRefusal(ctx context.Context, u *lockedUpload, err error) 
 		Code: strings.Clone(r.Code), StatusCode: statusFor(r, u.info.Dialect, ""),
 		Body: strings.Clone(r.Response.Body), Header: ownTexts(r.Response.Header),
 	}
+	maps.DeleteFunc(failure.Header, func(name, _ string) bool { return strings.EqualFold(name, "Set-Cookie") }) // it is for this client
 	if failure.StatusCode < 400 {
 		failure.StatusCode = 400
 	}

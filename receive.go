@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -17,8 +18,10 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	}
 	e.intendFinish(op, u)
 	start := u.info.Offset
+	var progress *progress
 	if e.events.active() {
-		op.body.progress = e.progress(op, u)
+		progress = e.newProgress(op, u)
+		op.body.progress = progress.received
 	}
 	op.body.digests = newRunner(&u.info, op.body.verifier)
 	op.body.hashes = hashes(op.body.verifier, op.body.trailing, op.body.digests)
@@ -27,33 +30,82 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 		err = e.completeAtOffset(u)
 	}
 	e.saveDigests(op, u, start)
-	if u.info.Offset > start {
-		e.publishReceived(op, u.lease.Context(), u.info)
-	}
+	progress.end(&u.info)
 	return err
 }
 
-// progress returns a function for body.progress, which publishes post-receive events.
-// Their Offset counts received bytes. If the request fails, fewer may be stored.
-func (e *engine) progress(op *operation, u *lockedUpload) func(n int64) {
-	ctx, info, last := u.lease.Context(), u.info, time.Now()
-	start := info.Offset
-	return func(n int64) {
-		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {
-			last, info.Offset = now, start+n
-			e.publishReceived(op, ctx, info)
-		}
+// progress publishes the post-receive events of a request: one for each Config.ProgressInterval in
+// which content arrives, also if the client is silent afterwards, and one at its end. Their
+// Offset counts received bytes. If the request fails, fewer may be stored.
+type progress struct {
+	e       *engine
+	ctx     context.Context // of the lease
+	request HTTPRequest
+	start   int64 // the offset of the upload before the request
+
+	mu    sync.Mutex
+	info  FileInfo    // with the last offset
+	told  int64       // the offset of the last event
+	last  time.Time   // its time, or that of the start
+	timer *time.Timer // waits for the next event; nil: none is due
+	ended bool
+}
+
+func (e *engine) newProgress(op *operation, u *lockedUpload) *progress {
+	return &progress{
+		e: e, ctx: u.lease.Context(), request: op.from.request(), start: u.info.Offset,
+		info: u.info, told: u.info.Offset, last: time.Now(),
 	}
 }
 
-// publishReceived publishes how far the content of a request has arrived. ctx is that of the
-// lease on the upload.
-func (e *engine) publishReceived(op *operation, ctx context.Context, info FileInfo) {
-	if e.events.active() {
-		event := Event{Type: EventPostReceive, Time: e.now().UTC(), Upload: info, HTTPRequest: op.from.request()}
-		e.events.publish(ctx, event)
-		e.deliveries.add(event, SideRecordKey{}, event.Time)
+// received notes that n bytes of the request have arrived.
+func (p *progress) received(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.info.Offset = p.start + n
+	switch wait := p.e.config.ProgressInterval - time.Since(p.last); {
+	case wait <= 0:
+		p.publish()
+	case p.timer == nil:
+		p.timer = time.AfterFunc(wait, p.overdue)
 	}
+}
+
+// overdue publishes what has arrived since the last event.
+func (p *progress) overdue() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer = nil; !p.ended {
+		p.publish()
+	}
+}
+
+// end publishes the offset that is stored in the end, if it is news. No event follows. p may be
+// nil.
+func (p *progress) end(info *FileInfo) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	if p.info = *info; p.info.Offset > p.start {
+		p.publish()
+	}
+}
+
+// publish publishes the offset if it is news. The caller holds mu.
+func (p *progress) publish() {
+	if p.info.Offset == p.told {
+		return
+	}
+	p.last, p.told = time.Now(), p.info.Offset
+	event := Event{Type: EventPostReceive, Time: p.e.now().UTC(), Upload: p.info, HTTPRequest: p.request}
+	p.e.events.publish(p.ctx, event)
+	p.e.deliveries.add(event, SideRecordKey{}, event.Time)
 }
 
 // writeRunning is writeBody while the body can be stopped: by a newer request, by a lost

@@ -80,18 +80,18 @@ func (u *upload) prepareRecord() (record []byte, err error) {
 // without a record is no upload.
 func (v *volume) createFiles(data, record treePath, content []byte) (durable.Stamp, error) {
 	if err := v.checkNotOthersData(data, record); err != nil {
-		return durable.Stamp{}, v.refused(data, record, err)
+		return durable.Stamp{}, v.refused(record, err)
 	}
 	f, err := v.createFile(data)
 	if err != nil {
-		return durable.Stamp{}, v.refused(data, record, err)
+		return durable.Stamp{}, v.refused(record, err)
 	}
 	if err := f.Close(); err != nil {
 		return durable.Stamp{}, errors.Join(err, v.discard(data))
 	}
 	f, err = v.createFile(record)
 	if err != nil {
-		return durable.Stamp{}, errors.Join(orExists(err), v.discard(data))
+		return durable.Stamp{}, errors.Join(v.refused(record, err), v.discard(data))
 	}
 	stamp, err := v.fillRecord(f, data, record, content)
 	if err != nil {
@@ -120,21 +120,16 @@ func (v *volume) cacheNew(info *tusd.FileInfo, record []byte, stamp durable.Stam
 // errTaken means that another file has the name of a new one, or of one of its directories.
 var errTaken = errors.New("the name is taken")
 
-// refused returns the error for an upload whose data file could not be created. If its name is
-// taken, that is the fault of who has chosen the name, unless the upload exists.
-func (v *volume) refused(data, record treePath, err error) error {
-	if errors.Is(err, errTaken) && isChosen(data, record) && v.isFree(record) {
+// refused returns the error for an upload whose files could not be created. If a name is taken
+// and the upload does not exist, that is the fault of who has chosen the id or the place.
+func (v *volume) refused(record treePath, err error) error {
+	switch {
+	case !errors.Is(err, errTaken):
+		return err
+	case v.isFree(record):
 		return tusd.ErrInvalidName.With(err)
 	}
-	return orExists(err)
-}
-
-// orExists returns ErrUploadExists for a name that is taken, and any other error as it is.
-func orExists(err error) error {
-	if errors.Is(err, errTaken) {
-		return tusd.ErrUploadExists.With(err)
-	}
-	return err
+	return tusd.ErrUploadExists.With(err)
 }
 
 // isChosen reports whether a callback or a template has chosen the place of the data.

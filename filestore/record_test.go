@@ -243,12 +243,12 @@ func TestDirectoryInPlaceOfAFile(t *testing.T) {
 		t.Error("a directory with files was removed, or forgotten, in place of a record")
 	}
 	_, err := s.NewUpload(t.Context(), lockID(t, "a"), tusd.FileInfo{ID: "a", Size: 1})
-	if !errors.Is(err, tusd.ErrUploadExists) {
-		t.Errorf("an upload in place of a directory: %v, want ErrUploadExists", err)
+	if !errors.Is(err, tusd.ErrInvalidName) {
+		t.Errorf("an upload in place of a directory: %v, want %v", err, tusd.ErrInvalidName)
 	}
 	_, err = s.NewUpload(t.Context(), lockID(t, "a/b/c"), tusd.FileInfo{ID: "a/b/c", Size: 1})
-	if !errors.Is(err, tusd.ErrUploadExists) {
-		t.Errorf("an upload below a file: %v, want ErrUploadExists", err)
+	if !errors.Is(err, tusd.ErrInvalidName) {
+		t.Errorf("an upload below a file: %v, want %v", err, tusd.ErrInvalidName)
 	}
 }
 

@@ -84,16 +84,19 @@ func (u *upload) refusedKey(ctx context.Context, err error) error {
 // be used.
 func (u *upload) storeNew(ctx context.Context, st state, sharedKey bool) error {
 	err := u.b.putRecord(ctx, &st)
-	if isRefusedCondition(err) || isNestingRefused(err) {
+	switch {
+	case isRefusedCondition(err):
 		return tusd.ErrUploadExists.With(err)
+	case isNestingRefused(err):
+		return tusd.ErrInvalidName.With(err)
 	}
 	if err == nil {
 		err = u.b.checkNesting(ctx, &st, sharedKey)
 	}
-	if sharedKey && errors.Is(err, errTaken) {
+	if errors.Is(err, errTaken) {
 		err = tusd.ErrInvalidName.With(err)
 	}
-	if err = orExists(err); err != nil {
+	if err != nil {
 		return u.rollBackCreation(ctx, st, err)
 	}
 	u.setState(st)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -112,6 +113,63 @@ func TestPreCreateChoosesMetadata(t *testing.T) {
 	if a := e.head(e.post("Upload-Length: 5").status(201).location()); a.Header.Get("Upload-Metadata") != "a/b w7wK" {
 		t.Errorf("Upload-Metadata is %q", a.Header.Get("Upload-Metadata"))
 	}
+}
+
+// Another client that repeats the POST of a final is asked for as the first was, and refused.
+func TestRepeatedFinalIsAuthorized(t *testing.T) {
+	for name, access := range map[string]bool{"pre-access": true, "pre-create": false} {
+		t.Run(name, func(t *testing.T) {
+			check := func(event tusd.Event) error {
+				if event.Upload.IsPartial || event.HTTPRequest.Method != "POST" || event.HTTPRequest.Header.Get("Authorization") == "ann" {
+					return nil
+				}
+				return tusd.ErrUploadRejected
+			}
+			var partials sync.Map
+			e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+				PreCreate: func(_ context.Context, event tusd.Event) (r tusd.HTTPResponse, c tusd.FileInfoChanges, err error) {
+					if !access {
+						err = check(event)
+					}
+					r.Header = map[string]string{"X-Asked": event.HTTPRequest.Header.Get("Authorization")}
+					return r, c, err
+				},
+				PreAccess: func(_ context.Context, event tusd.Event) error {
+					if _, ok := partials.Load(event.Upload.ID); ok || !access {
+						return nil
+					}
+					return check(event)
+				},
+			}})
+			partial := e.createPartial([]byte("ab"))
+			partials.Store(idOf(partial), true)
+			first := e.postFinal(partial, "Authorization: ann").status(201).header("X-Asked", "ann").location()
+			again := e.postFinal(partial, "Authorization: ann").status(201).header("X-Asked", "ann").location()
+			if first != again {
+				t.Errorf("the repeated POST made %s, want %s", again, first)
+			}
+			if a := e.raw("POST", "/files/", nil, version, "Upload-Concat: final;"+partial, "Authorization: bob"); a.Status != 400 || a.Header.Get("Location") != "" {
+				t.Errorf("another client gets status %d, Location %q", a.Status, a.Header.Get("Location"))
+			}
+		})
+	}
+}
+
+// What a callback answers cannot break the header, and a cookie is for one client.
+func TestHeaderOfARefusal(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+			return tusd.HTTPResponse{}, tusd.ErrUploadRejected.Refuse(tusd.HTTPResponse{StatusCode: 403, Header: map[string]string{
+				"X-Why": "a\x00b\x07\x7f\tc", "set-cookie": "session=1", "X-Content-Type-Options": "none",
+			}})
+		},
+	}})
+	path := e.create(2)
+	first := e.patch(path, 0, []byte("ab")).status(403).header("X-Why", "a b  \tc").header("Set-Cookie", "session=1")
+	if got := first.Header.Values("X-Content-Type-Options"); !slices.Equal(got, []string{"nosniff"}) {
+		t.Errorf("X-Content-Type-Options is %q", got)
+	}
+	e.head(path).status(403).header("X-Why", "a b  \tc").without("Set-Cookie")
 }
 
 // Each method that the route table has for an upload asks pre-access first, in both dialects, and

@@ -50,6 +50,44 @@ func TestRemovalWithUnwantedEvent(t *testing.T) {
 	}
 }
 
+// Events that were delivered are not delivered again by the next process because the removal after
+// them is not.
+func TestRemovalForgetsWhatIsDelivered(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		removed := make(chan struct{})
+		failed := make(chan struct{}, 1000)
+		first := &receiver{onDeliver: func(ctx context.Context, event tusd.Event) error {
+			if event.Type != tusd.EventPostTerminate {
+				await(t, removed)
+				return nil
+			}
+			select {
+			case failed <- struct{}{}:
+			default:
+			}
+			return failingDelivery(ctx, event)
+		}}
+		types := []tusd.EventType{tusd.EventPostCreate, tusd.EventPostFinish, tusd.EventPostTerminate}
+		a := deliver(t, store, tusd.Delivery{Receiver: first, Types: types})
+		path := a.createFull([]byte("hello"))
+		a.terminate(path).status(204)
+		close(removed)
+		await(t, failed)
+		await(t, failed) // what follows the first attempt is done
+		a.stop()
+		store.reopen()
+		second := new(receiver)
+		b := deliver(t, store, tusd.Delivery{Receiver: second, Types: types})
+		b.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+		if got, want := first.of(idOf(path)), []string{"post-create 0", "post-finish 5"}; !slices.Equal(got, want) {
+			t.Errorf("first %q, want %q", got, want)
+		}
+		if got, want := second.of(idOf(path)), []string{"post-terminate 5"}; !slices.Equal(got, want) {
+			t.Errorf("then %q, want %q", got, want)
+		}
+	})
+}
+
 // A tool that delivers no events leaves those that wait to the server, with that of its removal.
 func TestRemovalByAToolKeepsEvents(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {

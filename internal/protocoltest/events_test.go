@@ -71,6 +71,25 @@ func TestProgressWhileReceiving(t *testing.T) {
 	patch.answer()
 }
 
+// A client that sends something and falls silent is told of after the interval, once.
+func TestProgressOfASilentClient(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{ProgressInterval: 300 * time.Millisecond})
+	sub := e.handler.Subscribe(1000)
+	path := e.create(100)
+	<-sub.C
+	patch := e.openNow(path, 0, -1)
+	patch.send([]byte("abc")) // within the first interval
+	if event := <-sub.C; event.Type != tusd.EventPostReceive || event.Upload.Offset != 3 || event.HTTPRequest.Method != "PATCH" {
+		t.Errorf("%s at %d of %+v", event.Type, event.Upload.Offset, event.HTTPRequest)
+	}
+	patch.end()
+	patch.answer().status(204)
+	e.terminate(path).status(204)
+	if event := <-sub.C; event.Type != tusd.EventPostTerminate {
+		t.Errorf("then comes %s at %d", event.Type, event.Upload.Offset)
+	}
+}
+
 // wantEvents checks the events until the handler is shut down: their types, and that they
 // are of one upload.
 func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
