@@ -217,6 +217,8 @@ func (e *engine) storeNew(op *operation, info *FileInfo) (*lockedUpload, error) 
 	defer e.metrics.store.create.since(time.Now())
 	if u.upload, err = e.store.Core.NewUpload(u.ctx, u.lease, *info); err == nil {
 		err = u.refresh(u.ctx)
+	} else {
+		e.forgetRefusedCreation(u, info, err)
 	}
 	stored = err == nil
 	return u, err

@@ -30,8 +30,10 @@ type deliveries struct {
 	mu          sync.Mutex
 	drained     chan struct{}              // closed when no upload is left during the shutdown; nil: no shutdown
 	finishDrain sync.Once                  // closes drained
+	lost        sync.Once                  // countLost
 	uploads     map[string]*outgoing       // by id
 	keys        map[SideRecordKey]struct{} // of the events that have a side record
+	left        map[SideRecordKey]struct{} // of events that another configuration keeps; at most maxLeft
 	bytes       int64                      // of all events
 	told        *bytecache.Cache[string, sequences]
 }
@@ -161,7 +163,33 @@ func (d *deliveries) has(key SideRecordKey) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, ok := d.keys[key]
-	return ok
+	_, left := d.left[key]
+	return ok || left
+}
+
+// leaveEvent leaves the side record of an event in the store: this handler does not deliver it, but
+// one with another Config.Delivery has kept it.
+func (e *engine) leaveEvent(key SideRecordKey, id string) {
+	d := e.deliveries
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left == nil {
+		d.left = make(map[SideRecordKey]struct{})
+		e.log.Warn("events wait in the store that this configuration does not deliver; they stay until a server delivers them, or an operator drops them", "first", id)
+	}
+	if len(d.left) < maxLeft {
+		d.left[key] = struct{}{}
+	}
+}
+
+// maxLeft limits the memory for the keys of events that are left: 10 MiB.
+const maxLeft = 50_000
+
+// leavesEvents reports whether this handler has found events that it does not deliver.
+func (d *deliveries) leavesEvents() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.left) > 0
 }
 
 // sequences is a set of Event.Sequence.
@@ -282,7 +310,7 @@ func (d *deliveries) forgetBefore(p *pendingEvent) {
 // operator has dropped it. A post-receive: if another process may have delivered later events.
 // It looks only if some time has passed since the event.
 func (d *deliveries) isGone(p *pendingEvent, attempt int) (bool, error) {
-	if attempt == 1 && d.e.now().Sub(p.since) < unseenTime {
+	if attempt == 1 && d.e.now().Sub(p.since) < d.unseenTime() {
 		return false, nil
 	}
 	if p.Type == EventPostReceive {
@@ -299,7 +327,12 @@ func (d *deliveries) isGone(p *pendingEvent, attempt int) (bool, error) {
 }
 
 // unseenTime is how long an event may wait before isGone looks whether it is gone.
-const unseenTime = 5 * time.Second
+func (d *deliveries) unseenTime() time.Duration {
+	if d.e.store.Locker.Scope() == ScopeProcess {
+		return 5 * time.Second
+	}
+	return 100 * time.Millisecond // another process may be at work on the upload
+}
 
 // isOvertaken reports whether another process may have finished or removed the upload of a
 // post-receive.
@@ -393,6 +426,7 @@ const drainTime = 5 * time.Second
 // drain delivers what was never tried, and ends the deliveries. No event may follow. What is
 // left stays in side records.
 func (d *deliveries) drain(ctx context.Context) {
+	defer d.lost.Do(d.countLost)
 	defer d.queue.Close()
 	defer d.cancel()
 	if drained := d.beginDrain(); drained != nil {
@@ -406,12 +440,30 @@ func (d *deliveries) drain(ctx context.Context) {
 	}
 }
 
+// countLost counts the events that end with the process.
+func (d *deliveries) countLost() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	count := 0
+	for _, u := range d.uploads {
+		for _, p := range u.events {
+			if p.key == (SideRecordKey{}) && p.Type != EventPostReceive {
+				count++
+			}
+		}
+	}
+	if count > 0 {
+		d.e.metrics.EventsDropped.Add(uint64(count))
+		d.e.log.Warn("events are lost: they were not delivered before the end", "count", count)
+	}
+}
+
 // beginDrain returns nil if no upload has events.
 func (d *deliveries) beginDrain() chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, u := range d.uploads {
-		if u.attempts > 0 && !u.busy {
+		if u.attempts > 0 && !u.busy && u.events[0].key != (SideRecordKey{}) {
 			d.forget(id)
 		}
 	}

@@ -24,6 +24,7 @@ type deliveryRecord struct {
 	Tried    time.Time   `json:",omitzero"` // when it was last tried, if it is not tried again soon
 	Attempts int         `json:",omitempty"`
 	Error    string      `json:",omitempty"` // of the last attempt
+	Kept     bool        `json:",omitempty"` // a server that keeps the event has stored the record
 	Dead     bool        `json:",omitempty"` // it is not tried again
 	Again    time.Time   `json:",omitzero"`  // when an operator asked for further attempts
 }
@@ -58,8 +59,20 @@ func (e *engine) recordCreation(op *operation, u *lockedUpload, info *FileInfo) 
 	if !e.config.Delivery.keeps(EventPostCreate) {
 		return nil
 	}
-	r := creationRecord{ID: info.ID, Created: info.Created, Delivery: deliveryRecord{Request: e.config.Delivery.keptRequest(op.from.request())}}
+	r := creationRecord{ID: info.ID, Created: info.Created, Delivery: deliveryRecord{Kept: true, Request: e.config.Delivery.keptRequest(op.from.request())}}
 	return e.storeWithRequest(u.ctx, creatingKey(info), &r, &r.Delivery.Request)
+}
+
+// forgetRefusedCreation removes the record of an upload that the store has refused to create. After
+// another error, a look at the side records asks the store.
+func (e *engine) forgetRefusedCreation(u *lockedUpload, info *FileInfo, cause error) {
+	var refusal *Error
+	if !e.config.Delivery.keeps(EventPostCreate) || !errors.As(cause, &refusal) || refusal.Is(ErrInternal) {
+		return
+	}
+	if err := e.deleteSideRecord(u.lease.Context(), creatingKey(info)); err != nil {
+		e.log.Warn("cannot remove a side record", "id", u.id, "err", err)
+	}
 }
 
 // publishCreation publishes that the upload in u was created.
@@ -123,7 +136,7 @@ func (d *deliveries) earlier(p *pendingEvent) (events []*pendingEvent, moved boo
 		return nil, false, nil
 	case p.Sequence == lastSequence:
 		return slices.DeleteFunc(slices.Clone(p.before), func(b *pendingEvent) bool { return told.has(b.Sequence) }), false, nil
-	case !d.config.keeps(EventPostCreate):
+	case p.key == (SideRecordKey{}) && !d.config.keeps(EventPostCreate):
 		return nil, false, nil
 	}
 	r, err := d.e.loadCreationRecord(d.ctx, creatingKey(&p.Upload))
@@ -306,7 +319,7 @@ func shortText(s string) string {
 
 // resumeDeliveries continues with the kept events of this age that are not in memory.
 func (e *engine) resumeDeliveries(age time.Duration) {
-	if e.config.Delivery.keeps(EventPostCreate) {
+	if e.config.Delivery.wants(EventPostCreate) {
 		e.resumeCreations(age)
 	}
 	e.resumeRemovalsLater(age)

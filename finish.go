@@ -58,7 +58,7 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 	t.begun.Store(true)
 	if u.intended {
 		t.key, t.stored = finishingKey(&u.info), true
-		t.record = finishRecord{ID: u.id, Created: u.info.Created, Since: e.now().UTC()}
+		t.record = finishRecord{ID: u.id, Created: u.info.Created, Since: e.now().UTC(), Delivery: deliveryRecord{Kept: true}}
 	}
 	ended := false
 	defer func() {
@@ -276,7 +276,7 @@ func (e *engine) tellsFinish(info *FileInfo) bool {
 // means that publishFinish has to be repeated.
 func (e *engine) publishFinish(u *lockedUpload, t *finishTask) (kept bool, err error) {
 	// If this process has not completed the upload, and its event is kept, another has counted it.
-	isNews := t.begun.Load() || !e.config.Delivery.keeps(EventPostFinish)
+	isNews := t.begun.Load() || !t.record.Delivery.Kept
 	if isNews && !t.counted {
 		t.counted = true
 		e.metrics.UploadsFinished.Add(1)
@@ -295,13 +295,16 @@ func (e *engine) publishFinish(u *lockedUpload, t *finishTask) (kept bool, err e
 		t.offered = true
 		e.events.offer(event)
 	}
-	kept = t.stored && e.config.Delivery.keeps(EventPostFinish)
+	kept = t.stored && t.record.Delivery.Kept
 	if err := e.sendFinish(u, t, event, kept); err != nil {
 		return false, err
 	}
 	var key SideRecordKey
 	if kept {
 		key = t.key
+	}
+	if kept && !e.config.Delivery.wants(event.Type) {
+		e.leaveEvent(key, u.id)
 	}
 	e.deliveries.add(event, key, t.record.Delivery.since(event.Time))
 	return kept, nil

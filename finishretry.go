@@ -78,8 +78,11 @@ func (e *engine) storeFinishRecord(ctx context.Context, u *lockedUpload, t *fini
 	if t.record.Since.IsZero() {
 		t.record.Since = e.now().UTC()
 	}
-	if t.request.Method != "" && e.config.Delivery.keeps(EventPostFinish) {
-		t.record.Delivery.Request = e.config.Delivery.keptRequest(t.request)
+	if e.config.Delivery.keeps(EventPostFinish) {
+		t.record.Delivery.Kept = true
+		if t.request.Method != "" {
+			t.record.Delivery.Request = e.config.Delivery.keptRequest(t.request)
+		}
 	}
 	if t.key == (SideRecordKey{}) {
 		t.key = finishingKey(&u.info)

@@ -76,6 +76,7 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal, before []earlierEvent
 		return nil, e.forgetEarlierRemoval(u)
 	}
 	record := &removalRecord{Since: e.now().UTC(), Reason: r.reason, Upload: u.info, Before: before}
+	record.Delivery.Kept = e.config.Delivery.keeps(r.reason.eventType())
 	record.Delivery.Request = e.config.Delivery.keptRequest(r.request)
 	err := e.storeRemovalRecord(u.ctx, record)
 	if err == nil && r.confirm != nil {
@@ -91,7 +92,8 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal, before []earlierEvent
 // its side records that end with its removal. A process that delivers no events takes all that
 // wait: one that does leaves out those that its receiver does not want. Dead events stay where they are.
 func (e *engine) earlierEvents(u *lockedUpload) (events []earlierEvent, keys []SideRecordKey, err error) {
-	if e.config.Offline || e.config.Delivery.keeps(EventPostCreate) {
+	takesAll := e.config.Offline || e.deliveries.leavesEvents()
+	if takesAll || e.config.Delivery.keeps(EventPostCreate) {
 		r, err := e.loadCreationRecord(u.ctx, creatingKey(&u.info))
 		if err != nil {
 			return nil, nil, err
@@ -101,7 +103,7 @@ func (e *engine) earlierEvents(u *lockedUpload) (events []earlierEvent, keys []S
 			keys = append(keys, creatingKey(&u.info))
 		}
 	}
-	if u.info.isComplete() && (e.config.Offline || e.config.Delivery.keeps(EventPostFinish)) {
+	if u.info.isComplete() && (takesAll || e.config.Delivery.keeps(EventPostFinish)) {
 		var t finishTask
 		found, err := e.loadFinishRecord(u.ctx, u, &t)
 		switch {
@@ -109,7 +111,7 @@ func (e *engine) earlierEvents(u *lockedUpload) (events []earlierEvent, keys []S
 			return nil, nil, err
 		case found && t.record.Delivery.Dead:
 			return events, keys, nil
-		case found:
+		case found && t.record.Delivery.Kept:
 			events = append(events, earlierEvent{EventPostFinish, t.record.Since, t.record.Delivery.Request})
 		}
 	}
@@ -224,7 +226,7 @@ func (e *engine) resumeRemovals(ctx context.Context, age time.Duration) {
 	refusals := 0
 	err := e.eachSideRecordExcept(ctx, kindRemoving, "", e.deliveries.has, func(key SideRecordKey, value []byte) error {
 		record, err := e.parseRemovalRecord(ctx, key, value)
-		if record == nil || e.config.Delivery != nil && !e.isIdle(&record.Delivery, record.Since, age) {
+		if record == nil || record.Delivery.Dead || e.config.Delivery != nil && !e.isIdle(&record.Delivery, record.Since, age) {
 			return err
 		}
 		var refused bool
@@ -361,11 +363,9 @@ func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecor
 	}
 	p := newPendingEvent(event, key, record.Delivery.since(record.Since))
 	for _, b := range record.Before {
-		if e.config.Delivery.keeps(b.Type) {
-			p.before = append(p.before, b.event(u.info))
-		}
+		p.before = append(p.before, b.event(u.info))
 	}
-	if !e.config.Delivery.keeps(event.Type) && len(p.before) == 0 {
+	if !record.Delivery.Kept && !e.config.Delivery.keeps(event.Type) && len(p.before) == 0 {
 		e.deliveries.add(event, SideRecordKey{}, event.Time)
 		return err != nil, e.deleteSideRecord(context.WithoutCancel(ctx), key)
 	}
@@ -375,8 +375,19 @@ func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecor
 			return err != nil, err
 		}
 	}
-	e.deliveries.insert(p)
+	if e.leaves(record) {
+		e.leaveEvent(key, u.id)
+	} else {
+		e.deliveries.insert(p)
+	}
 	return err != nil, nil
+}
+
+// leaves reports whether a server with another configuration has kept an event of a removal that
+// this one does not want.
+func (e *engine) leaves(record *removalRecord) bool {
+	return record.Delivery.Kept && !e.config.Delivery.wants(record.Reason.eventType()) ||
+		slices.ContainsFunc(record.Before, func(b earlierEvent) bool { return !e.config.Delivery.wants(b.Type) })
 }
 
 // sendRemoval gives the event of a removal to the sink and the subscriptions.
