@@ -175,7 +175,7 @@ func (e *engine) leaveEvent(key SideRecordKey, id string) {
 	defer d.mu.Unlock()
 	if d.left == nil {
 		d.left = make(map[SideRecordKey]struct{})
-		e.log.Warn("events wait in the store that this configuration does not deliver; they stay until a server delivers them, or an operator drops them", "first", id)
+		e.log.Warn("events wait in the store that this configuration does not deliver; they stay until a server delivers them, or an operator drops them", "id", id)
 	}
 	if len(d.left) < maxLeft {
 		d.left[key] = struct{}{}
@@ -454,7 +454,7 @@ func (d *deliveries) countLost() {
 	}
 	if count > 0 {
 		d.e.metrics.EventsDropped.Add(uint64(count))
-		d.e.log.Warn("events are lost: they were not delivered before the end", "count", count)
+		d.e.log.Warn("events are lost: they were not delivered before the end", "lost", count)
 	}
 }
 
