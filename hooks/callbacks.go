@@ -167,6 +167,9 @@ func (h *Hooks) preAccess(ctx context.Context, event tusd.Event) error {
 		case err != nil:
 			return err
 		case r.RejectAccess || r.HTTPResponse.isClientError():
+			if r.HTTPResponse.StatusCode < 400 { // no success
+				r.HTTPResponse.StatusCode = 0
+			}
 			return tusd.ErrAccessDenied.Refuse(r.HTTPResponse.response())
 		}
 		if err := r.HTTPResponse.failure(300); err != nil {
