@@ -28,15 +28,18 @@ import (
 type Callbacks struct {
 	// PreAccess is called before an upload is locked or loaded, so the upload
 	// may not exist: for HEAD, PATCH, GET and DELETE, and for each partial
-	// upload that a final names. A creation has no pre-access, because nothing
+	// upload that a final names; if a POST is repeated and gets the final of an
+	// earlier one, also for that. A creation has no pre-access, because nothing
 	// exists that could be accessed: PreCreate is its other half. A program that
 	// authorizes requests needs both.
 	PreAccess func(ctx context.Context, event Event) error
 	// PreCreate is called before a new upload is stored, for final uploads
-	// after PreAccess for each of their partials. It authorizes creations.
+	// after PreAccess for each of their partials. It authorizes creations, and
+	// is also called for a repeated POST that gets the final of an earlier one:
+	// then its changes have no effect.
 	PreCreate func(ctx context.Context, event Event) (HTTPResponse, FileInfoChanges, error)
-	// PreFinish is called when all bytes of an upload that is not partial are
-	// stored. A refusal fails the upload permanently, with that answer. An
+	// PreFinish is called when all bytes of an upload are stored that is not
+	// partial, or with Config.PartialFinish of any. A refusal fails the upload permanently, with that answer. An
 	// upload finishes once, but PreFinish may be called again after a transient
 	// error of its own or of the store, and after a crash, even if it had agreed.
 	PreFinish func(ctx context.Context, event Event) (HTTPResponse, error)

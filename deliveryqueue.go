@@ -31,9 +31,10 @@ type deliveries struct {
 	drained     chan struct{}              // closed when no upload is left during the shutdown; nil: no shutdown
 	finishDrain sync.Once                  // closes drained
 	lost        sync.Once                  // countLost
+	forgotten   int                        // events that ended with the shutdown
 	uploads     map[string]*outgoing       // by id
 	keys        map[SideRecordKey]struct{} // of the events that have a side record
-	left        map[SideRecordKey]struct{} // of events that another configuration keeps; at most maxLeft
+	foreign     map[SideRecordKey]struct{} // of events that only handlers with another Delivery deliver; at most maxForeign
 	bytes       int64                      // of all events
 	told        *bytecache.Cache[string, sequences]
 }
@@ -65,6 +66,11 @@ func newPendingEvent(event Event, key SideRecordKey, since time.Time) *pendingEv
 	return &pendingEvent{Event: event, key: key, since: since, size: int64(size)}
 }
 
+// isOnlyHere reports whether an event that should not be lost has no side record.
+func (p *pendingEvent) isOnlyHere() bool {
+	return p.key == (SideRecordKey{}) && p.Type != EventPostReceive
+}
+
 // pendingEventSize estimates the memory of an event beside its texts and maps.
 const pendingEventSize = 600
 
@@ -89,7 +95,8 @@ func incarnation(info *FileInfo) string {
 }
 
 // add queues an event that was to be delivered first at since. It returns false if a kept
-// event does not fit, and stays in its side record. The caller has the lock of the upload, so that its events come in order.
+// event does not fit, and stays in its side record. The caller has the lock of the upload, so
+// that its events come in order.
 func (d *deliveries) add(event Event, key SideRecordKey, since time.Time) (added bool) {
 	if !d.config.wants(event.Type) {
 		return true
@@ -158,38 +165,45 @@ func (u *outgoing) has(p *pendingEvent) bool {
 	})
 }
 
-// has reports whether the event of a side record is in memory.
+// has reports whether the event of a side record is in memory, or is left to other handlers.
 func (d *deliveries) has(key SideRecordKey) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, ok := d.keys[key]
-	_, left := d.left[key]
-	return ok || left
+	_, foreign := d.foreign[key]
+	return ok || foreign
 }
 
 // leaveEvent leaves the side record of an event in the store: this handler does not deliver it, but
 // one with another Config.Delivery has kept it.
 func (e *engine) leaveEvent(key SideRecordKey, id string) {
-	d := e.deliveries
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.left == nil {
-		d.left = make(map[SideRecordKey]struct{})
+	if e.deliveries.setForeign(key) {
 		e.log.Warn("events wait in the store that this configuration does not deliver; they stay until a server delivers them, or an operator drops them", "id", id)
-	}
-	if len(d.left) < maxLeft {
-		d.left[key] = struct{}{}
 	}
 }
 
-// maxLeft limits the memory for the keys of events that are left: 10 MiB.
-const maxLeft = 50_000
+// setForeign notes an event that this handler does not deliver, and reports whether it is the first
+// one.
+func (d *deliveries) setForeign(key SideRecordKey) (first bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if first = d.foreign == nil; first {
+		d.foreign = make(map[SideRecordKey]struct{})
+	}
+	if len(d.foreign) < maxForeign {
+		d.foreign[key] = struct{}{}
+	}
+	return first
+}
+
+// maxForeign limits the memory of deliveries.foreign to 10 MiB.
+const maxForeign = 50_000
 
 // leavesEvents reports whether this handler has found events that it does not deliver.
 func (d *deliveries) leavesEvents() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.left) > 0
+	return len(d.foreign) > 0
 }
 
 // sequences is a set of Event.Sequence.
@@ -412,6 +426,9 @@ func (d *deliveries) removeFirst(u *outgoing) {
 // forget removes an upload from memory. The caller holds mu.
 func (d *deliveries) forget(id string) {
 	for u := d.uploads[id]; len(u.events) > 0; {
+		if u.events[0].isOnlyHere() {
+			d.forgotten++
+		}
 		d.removeFirst(u)
 	}
 	delete(d.uploads, id)
@@ -443,15 +460,15 @@ func (d *deliveries) drain(ctx context.Context) {
 // countLost counts the events that end with the process.
 func (d *deliveries) countLost() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	count := 0
+	count := d.forgotten
 	for _, u := range d.uploads {
 		for _, p := range u.events {
-			if p.key == (SideRecordKey{}) && p.Type != EventPostReceive {
+			if p.isOnlyHere() {
 				count++
 			}
 		}
 	}
+	d.mu.Unlock()
 	if count > 0 {
 		d.e.metrics.EventsDropped.Add(uint64(count))
 		d.e.log.Warn("events are lost: they were not delivered before the end", "lost", count)
@@ -485,16 +502,15 @@ func (d *deliveries) failed(p *pendingEvent, attempt int, wait time.Duration, er
 		d.e.log.Log(d.ctx, level, "an event is lost", "event", p.Type, "id", p.Upload.ID, "err", err)
 		return false
 	}
-	dead := d.isOverdue(p)
-	again = !dead
+	dead, exists := d.isOverdue(p), true
 	if p.key != (SideRecordKey{}) && (dead || wait >= recordedDelay) {
-		again = d.e.recordDelivery(p, attempt, dead, err) && !dead
+		exists = d.e.recordDelivery(p, attempt, dead, err)
 	}
-	if dead {
+	if dead && exists {
 		d.e.metrics.EventsDead.Add(1)
 		d.e.log.Error("an event is dead, it will not be delivered again", "event", p.Type, "id", p.Upload.ID, "attempts", attempt, "err", err)
 	}
-	return again
+	return exists && !dead
 }
 
 // isOverdue reports whether an event that was tried is not tried again. An event from before a

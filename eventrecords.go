@@ -152,6 +152,9 @@ func (d *deliveries) earlier(p *pendingEvent) (events []*pendingEvent, moved boo
 		return nil, moved, err
 	case r.Delivery.Dead:
 		return nil, false, nil
+	case !d.config.wants(EventPostCreate):
+		d.e.leaveEvent(creatingKey(&p.Upload), p.Upload.ID)
+		return nil, false, nil
 	}
 	return []*pendingEvent{r.event(p.Upload)}, false, nil
 }
@@ -181,8 +184,15 @@ func (e *engine) loadCreationRecord(ctx context.Context, key SideRecordKey) (*cr
 	if err != nil {
 		return nil, err
 	}
+	return e.parseCreationRecord(ctx, key, value)
+}
+
+// parseCreationRecord returns nil for a record that cannot be read, or is not that of its key, and
+// deletes it: without durability, a power cut can leave it empty, or with another content.
+func (e *engine) parseCreationRecord(ctx context.Context, key SideRecordKey, value []byte) (*creationRecord, error) {
 	r := new(creationRecord)
-	if err := json.Unmarshal(value, r); err != nil || r.ID == "" {
+	err := json.Unmarshal(value, r)
+	if err != nil || key != incarnationKey(kindCreating, r.ID, r.Created) {
 		e.log.Error("a side record of a creation cannot be read, it is deleted", "name", key.Name, "err", err)
 		return nil, e.deleteSideRecord(ctx, key)
 	}
@@ -193,11 +203,15 @@ func (e *engine) loadCreationRecord(ctx context.Context, key SideRecordKey) (*cr
 // queued if the upload exists, and forgotten if it does not.
 func (e *engine) resumeCreations(age time.Duration) {
 	err := e.eachIdleRecord(kindCreating, func(key SideRecordKey, value []byte) error {
-		var r creationRecord
-		if json.Unmarshal(value, &r) != nil || r.ID == "" || !e.isIdle(&r.Delivery, r.Created, age) {
+		r, err := e.parseCreationRecord(e.background, key, value)
+		if r == nil || !e.isIdle(&r.Delivery, r.Created, age) {
+			return err
+		}
+		if !e.config.Delivery.wants(EventPostCreate) {
+			e.leaveEvent(key, r.ID)
 			return nil
 		}
-		queued, err := e.resumeCreation(key, &r)
+		queued, err := e.resumeCreation(key, r)
 		if err == nil && !queued {
 			err = errQueueFull
 		}
@@ -255,8 +269,10 @@ func (e *engine) eachIdleRecord(kind string, f func(SideRecordKey, []byte) error
 // recordDelivery notes in the side record of an event that an attempt has failed. It returns false
 // if the record is gone: another process has delivered the event, or an operator has dropped it.
 func (e *engine) recordDelivery(p *pendingEvent, attempts int, dead bool, cause error) (exists bool) {
-	err := e.changeDelivery(e.background, p.key, func(d *deliveryRecord) {
-		d.Tried, d.Attempts, d.Error, d.Dead = e.now().UTC(), attempts, shortText(cause.Error()), dead
+	err := guard(func() error {
+		return e.changeDelivery(e.background, p.key, func(d *deliveryRecord) {
+			d.Tried, d.Attempts, d.Error, d.Dead = e.now().UTC(), attempts, shortText(cause.Error()), dead
+		})
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		e.log.Warn("cannot change a side record", "id", p.Upload.ID, "err", err)
@@ -265,7 +281,7 @@ func (e *engine) recordDelivery(p *pendingEvent, attempts int, dead bool, cause 
 }
 
 // changeDelivery changes the part of a side record that is about the delivery. If the record gets
-// too long, the request goes.
+// too long, the request and the error go.
 func (e *engine) changeDelivery(ctx context.Context, key SideRecordKey, change func(*deliveryRecord)) error {
 	return e.changeFields(ctx, key, func(fields map[string]json.RawMessage) (err error) {
 		var d deliveryRecord
@@ -276,7 +292,7 @@ func (e *engine) changeDelivery(ctx context.Context, key SideRecordKey, change f
 		}
 		change(&d)
 		if fields["Delivery"], err = json.Marshal(d); err == nil && isLong(fields) {
-			d.Request = HTTPRequest{}
+			d.Request, d.Error = HTTPRequest{}, ""
 			fields["Delivery"], err = json.Marshal(d)
 		}
 		return err
@@ -319,7 +335,7 @@ func shortText(s string) string {
 
 // resumeDeliveries continues with the kept events of this age that are not in memory.
 func (e *engine) resumeDeliveries(age time.Duration) {
-	if e.config.Delivery.wants(EventPostCreate) {
+	if e.config.Delivery != nil {
 		e.resumeCreations(age)
 	}
 	e.resumeRemovalsLater(age)

@@ -17,8 +17,8 @@ import (
 type EventType string
 
 // The types of events. pre-* events go to the Callbacks in Config and wait for
-// their result. post-* events go to the sink in Config.Events and to the subscriptions of
-// Handler.Subscribe.
+// their result. post-* events go to the sink in Config.Events, to the receiver in
+// Config.Delivery, and to the subscriptions of Handler.Subscribe.
 const (
 	EventPreAccess     EventType = "pre-access"
 	EventPreCreate     EventType = "pre-create"
@@ -115,8 +115,9 @@ type FileInfoChanges struct {
 // request. EventPostFinish is sent again, with growing delays, until Send returns nil, for
 // 24 h from the first attempt, also by a later process if the store has SideRecords. So it
 // is sent at least once for each upload that becomes complete, unless the upload is removed
-// before (TryTerminate does not). Partial uploads have no post-finish. After a crash, or if
-// several processes serve the store, it may come twice.
+// before (TryTerminate does not). Partial uploads have no post-finish, unless
+// Config.PartialFinish is set. After a crash, or if several processes serve the store, it may
+// come twice.
 //
 // An event of a removal that no request of this process asked for is sent again in the same
 // way, at each look at the side records: EventPostExpire, and EventPostTerminate of an upload

@@ -251,8 +251,8 @@ func (e *engine) intends(info *FileInfo) bool {
 }
 
 // intendFinish lets the body store the side record of the finish before it gives the store the byte
-// that makes the upload full. That saves two writes of the upload's record, which says nothing
-// about completion then. If that byte is not stored, a look at the side records removes the record.
+// that makes the upload full. That saves a write of the upload's record, which says nothing about
+// completion then. If that byte is not stored, a look at the side records removes the record.
 func (e *engine) intendFinish(op *operation, u *lockedUpload) {
 	if !e.intends(&u.info) || u.info.isFull() {
 		return

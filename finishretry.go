@@ -352,6 +352,10 @@ func (e *engine) resumeFinishes(age time.Duration) {
 	e.resumeCursor = ""
 	add := func(key SideRecordKey, value []byte) error {
 		r := parseFinishRecord(value)
+		if err := ValidateID(r.ID); err != nil {
+			e.log.Error("a side record of a finish cannot be read, it is deleted", "name", key.Name, "err", err)
+			return e.deleteSideRecord(e.background, key)
+		}
 		if r.Ended || !e.isIdle(&r.Delivery, r.Since, age) {
 			return nil
 		}

@@ -21,6 +21,7 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	var progress *progress
 	if e.events.active() {
 		progress = e.newProgress(op, u)
+		defer progress.stop()
 		op.body.progress = progress.received
 	}
 	op.body.digests = newRunner(&u.info, op.body.verifier)
@@ -80,20 +81,32 @@ func (p *progress) overdue() {
 	}
 }
 
-// end publishes the offset that is stored in the end, if it is news. No event follows. p may be
-// nil.
+// end publishes the offset that is stored in the end, if it is news. p may be nil.
 func (p *progress) end(info *FileInfo) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = true
-	if p.timer != nil {
-		p.timer.Stop()
-	}
 	if p.info = *info; p.info.Offset > p.start {
 		p.publish()
+	}
+	p.ended = true
+}
+
+// stop makes sure that no event follows, also after a panic.
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.stopTimer()
+}
+
+// stopTimer stops the timer. The caller holds mu.
+func (p *progress) stopTimer() {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
 	}
 }
 
@@ -102,6 +115,7 @@ func (p *progress) publish() {
 	if p.info.Offset == p.told {
 		return
 	}
+	p.stopTimer()
 	p.last, p.told = time.Now(), p.info.Offset
 	event := Event{Type: EventPostReceive, Time: p.e.now().UTC(), Upload: p.info, HTTPRequest: p.request}
 	p.e.events.publish(p.ctx, event)

@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 )
 
-// Records of removals that no request asks for. Such a removal is recorded before the
-// store begins it, so that a crash leaves neither half an upload nor an event that was not
-// sent: the next look at the side records completes both.
+// Records of removals that no request asks for, or whose events are kept for the delivery. Such
+// a removal is recorded before the store begins it, so that a crash leaves neither half an
+// upload nor an event that was not sent: the next look at the side records completes both.
 
 // kindRemoving is the kind of the side records that name uploads which are being removed,
 // or are removed and not published yet.
@@ -32,7 +31,7 @@ const maxRefusals = 3
 // removingKey returns the key of the side record of a removal. A later upload with the same
 // id has another key.
 func removingKey(info *FileInfo) SideRecordKey {
-	return SideRecordKey{Kind: kindRemoving, Name: hashName(info.ID + "\n" + strconv.FormatInt(info.Created.UnixNano(), 10))}
+	return incarnationKey(kindRemoving, info.ID, info.Created)
 }
 
 // removalRecord is the value of a side record of kindRemoving.
@@ -90,7 +89,7 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal, before []earlierEvent
 
 // earlierEvents returns the events of the upload in u that wait for their delivery, and the keys of
 // its side records that end with its removal. A process that delivers no events takes all that
-// wait: one that does leaves out those that its receiver does not want. Dead events stay where they are.
+// wait, for one that does. Dead events stay where they are.
 func (e *engine) earlierEvents(u *lockedUpload) (events []earlierEvent, keys []SideRecordKey, err error) {
 	takesAll := e.config.Offline || e.deliveries.leavesEvents()
 	if takesAll || e.config.Delivery.keeps(EventPostCreate) {
@@ -257,10 +256,11 @@ func (e *engine) resumeRemovals(ctx context.Context, age time.Duration) {
 
 var errSinkRefuses = errors.New("the sink takes no events")
 
-// parseRemovalRecord returns nil for a record that cannot be read, and deletes it.
+// parseRemovalRecord returns nil for a record that cannot be read, or is not that of its key, and
+// deletes it.
 func (e *engine) parseRemovalRecord(ctx context.Context, key SideRecordKey, value []byte) (*removalRecord, error) {
 	r := new(removalRecord)
-	if err := json.Unmarshal(value, r); err != nil || r.Upload.ID == "" {
+	if err := json.Unmarshal(value, r); err != nil || key != removingKey(&r.Upload) {
 		e.log.Error("a side record of a removal cannot be read, it is deleted", "name", key.Name, "err", err)
 		return nil, e.deleteSideRecord(ctx, key)
 	}

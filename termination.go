@@ -118,8 +118,8 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 	return operationResult{info: &u.info, response: response}, nil
 }
 
-// checkPublished returns ErrUploadFinishing if the sink has not got post-finish of the
-// upload in u yet, and the removal can wait for that.
+// checkPublished returns ErrUploadFinishing if the sink or the receiver has not got post-finish of
+// the upload in u yet, and the removal can wait for that.
 func (e *engine) checkPublished(u *lockedUpload, r removal) error {
 	if r.mode != LockTry || e.config.Events == nil && !e.config.Delivery.keeps(EventPostFinish) && !e.config.Offline || !u.info.isComplete() {
 		return nil
@@ -235,9 +235,9 @@ func (h *Handler) Terminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
 }
 
-// TerminateWith is Terminate for the upload of an event, with the answer for the client whose
-// running request is interrupted, and who gives up then; nil: ErrUploadStopped. A message for
-// people comes from ErrUploadStopped.Refuse.
+// TerminateWith is Terminate for the upload of an event. The client whose running request is
+// interrupted gets answer and gives up; nil: ErrUploadStopped. A message for people comes from
+// ErrUploadStopped.Refuse.
 //
 // Only ID and Created of upload matter. A later upload that has the ID by now stays: ErrNotFound.
 // A zero Created means every upload with the ID. A running request is interrupted also if the
@@ -253,8 +253,8 @@ func (h *Handler) TerminateWith(ctx context.Context, upload FileInfo, answer *Er
 
 // TryTerminate is Terminate for an upload that no request uses: it never interrupts a request
 // and never waits for a lock. It changes nothing and returns ErrUploadLocked if the upload
-// is locked, and ErrUploadFinishing if its post-finish is not sent to Config.Events yet (for
-// 24 h at most).
+// is locked, and ErrUploadFinishing if its post-finish is not sent to Config.Events (for
+// 24 h at most) or not delivered (until it is dead).
 func (h *Handler) TryTerminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockTry})
 }

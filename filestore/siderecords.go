@@ -124,7 +124,7 @@ func (v *volume) writeSideRecord(p treePath, write func(durable.Replacer) error)
 }
 
 // readSideRecord reads again if the record was removed or replaced meanwhile: its file may have
-// another content then.
+// another content then. Where files have no durable.Stamp, it sees only a removal.
 func (v *volume) readSideRecord(p treePath) ([]byte, error) {
 	content, stat, err := readSmall(p, tusd.MaxSideRecord)
 	for err == nil {

@@ -49,7 +49,7 @@ type Event struct {
 	Sequence int `json:",omitempty"`
 	// Time is when the event happened.
 	Time time.Time `json:",omitzero"`
-	// Attempt counts the deliveries of the event to this hook, from 1. After a restart it may
+	// Attempt counts the attempts of this server to deliver the event, from 1. After a restart it may
 	// begin again.
 	Attempt int `json:",omitempty"`
 	// Reason is why the upload is removed; only in pre-terminate, post-terminate and post-expire.

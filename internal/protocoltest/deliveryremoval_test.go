@@ -23,8 +23,8 @@ func switchedReceiver() (r *receiver, on *atomic.Bool) {
 	}}, on
 }
 
-// An event that waits is not lost when its upload is removed, also if the receiver does not want the
-// event of the removal.
+// An event that waits is not lost when its upload is removed, also if the receiver does not want
+// the event of the removal.
 func TestRemovalWithUnwantedEvent(t *testing.T) {
 	for name, c := range map[string]struct {
 		types []tusd.EventType
@@ -84,29 +84,6 @@ func TestRemovalForgetsWhatIsDelivered(t *testing.T) {
 		}
 		if got, want := second.of(idOf(path)), []string{"post-terminate 5"}; !slices.Equal(got, want) {
 			t.Errorf("then %q, want %q", got, want)
-		}
-	})
-}
-
-// A tool that delivers no events leaves those that wait to the server, with that of its removal.
-func TestRemovalByAToolKeepsEvents(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hookedStore) {
-		failing, _ := switchedReceiver()
-		first := deliver(t, store, tusd.Delivery{Receiver: failing})
-		path := first.createFull([]byte("hello"))
-		first.stop()
-		store.reopen()
-		tool := serve(t, store, tusd.Config{Offline: true})
-		if err := tool.handler.Terminate(t.Context(), idOf(path)); err != nil {
-			t.Fatal(err)
-		}
-		tool.stop()
-		store.reopen()
-		r := new(receiver)
-		second := deliver(t, store, tusd.Delivery{Receiver: r})
-		second.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
-		if got, want := r.of(idOf(path)), []string{"post-create 0", "post-finish 5", "post-terminate 5"}; !slices.Equal(got, want) {
-			t.Errorf("events %q, want %q", got, want)
 		}
 	})
 }
