@@ -71,11 +71,21 @@ func (e *engine) acquireRecord(op *operation, id string) (*lockedUpload, error) 
 		if !errors.Is(err, ErrUploadLocked) {
 			return u, err
 		}
-		if _, info, err := e.peek(op.ctx, id); err == nil && e.needsFinish(&info) {
-			return nil, ErrUploadFinishing // another process waits for the callback, perhaps for minutes
+		if e.isFullElsewhere(op.ctx, id) { // another process waits for the callback, perhaps for minutes
+			return nil, ErrUploadFinishing
 		}
 	}
 	return e.lockRecord(op.ctx, id, LockPreempt)
+}
+
+// isFullElsewhere reports whether an upload that another process has locked only has to be
+// finished. It is not inlined, so that its copy of the record is not on the stack below a whole
+// request.
+//
+//go:noinline
+func (e *engine) isFullElsewhere(ctx context.Context, id string) bool {
+	_, info, err := e.peek(ctx, id)
+	return err == nil && e.needsFinish(&info)
 }
 
 // lockRecord is lockAndLoad, except that the offset may not be durable.
