@@ -44,13 +44,13 @@ func (r *gatedReceiver) Deliver(ctx context.Context, event tusd.Event) error {
 	return errors.New("the endpoint has hung")
 }
 
-// 100 000 events wait for a receiver that hangs or fails. Most of them wait in the store, so the
+// 100 000 events wait for a receiver that hangs, fewer for one that fails. Most wait in the store, so the
 // memory stays small. In the end all arrive.
-func TestHeapOfWaitingEvents(t *testing.T) {
+func TestHeapComesBackWhileEventsWait(t *testing.T) {
 	require.NoRace(t)
 	require.Long(t)
 	const clients, maxHeap = 8, 32 << 20
-	for name, uploads := range map[string]int{"hangs": 50_000, "fails": 20_000} {
+	for name, uploads := range map[string]int{"hangs": 50_000, "fails": 5_000} {
 		t.Run(name, func(t *testing.T) {
 			r := &gatedReceiver{hangs: name == "hangs", opened: make(chan struct{})}
 			composer := tusd.NewStoreComposer()
