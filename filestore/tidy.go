@@ -267,11 +267,15 @@ func (d *tidying) lookAtLock(ctx context.Context, id, name string) error {
 		return nil
 	}
 	left.Upload = id
-	if left.Err = d.checkNotHeld(name); left.Err != nil {
+	var held error // looked for under the lock of the upload only: a look by another sweep locks the file, too
+	err := d.removeLocked(ctx, name, left, func() bool {
+		held = d.checkNotHeld(name)
+		return held == nil && d.isOfV2(id, name)
+	})
+	if left.Err = held; held != nil {
 		d.Report(left)
-		return nil
 	}
-	return d.removeLocked(ctx, name, left, func() bool { return d.isOfV2(id, name) && d.checkNotHeld(name) == nil })
+	return err
 }
 
 // isOfV2 reports whether a file is a lock file of tusd v2: <id>.lock with a process id, or
