@@ -156,6 +156,11 @@ func (p *publisher) active() bool {
 	return p.sink != nil || p.deliveries.config != nil || p.count.Load() > 0
 }
 
+// tellsProgress reports whether there are receivers of post-receive.
+func (p *publisher) tellsProgress() bool {
+	return p.sink != nil || p.deliveries.config.wants(EventPostReceive) || p.count.Load() > 0
+}
+
 func (p *publisher) subscribe(size int) *Subscription {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,7 +19,7 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	e.intendFinish(op, u)
 	start := u.info.Offset
 	var progress *progress
-	if e.events.active() {
+	if e.events.tellsProgress() {
 		progress = e.newProgress(op, u)
 		defer progress.stop()
 		op.body.progress = progress.received

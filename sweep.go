@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The sweeper removes uploads that nobody has continued for a long time, and what is left
+// The sweeper removes uploads that no client has continued for a long time, and what is left
 // in the store of removed ones.
 
 // SweepPolicy says what Handler.Sweep removes.

@@ -102,7 +102,7 @@ type HookResponse struct {
 	// also if the rest of the answer cannot, because of its StatusCode.
 	StopUpload bool
 
-	silent bool // there was nothing to call, so this is the answer of nobody
+	silent bool // there was nothing to call, so this is no answer
 }
 
 // HTTPResponse changes an answer. Zero fields change nothing. A StatusCode outside of 200 to 599

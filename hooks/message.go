@@ -55,7 +55,7 @@ func headerOf(header http.Header) map[string][]string {
 // their answers: programs that print text, or answer "OK", worked with tusd v2.
 var ErrUnreadable = errors.New("the answer cannot be read")
 
-// ErrNothingToCall is what Hook.InvokeHook returns if nobody behind it gets events of the type. It
+// ErrNothingToCall is what Hook.InvokeHook returns if nothing behind it gets events of the type. It
 // changes nothing, and is counted as no error.
 var ErrNothingToCall = errors.New("there is nothing to call for this event")
 

@@ -26,7 +26,7 @@ type output struct {
 	mu    sync.Mutex
 	text  []byte
 	full  bool
-	taken bool // nobody needs what follows
+	taken bool // what follows is not needed
 }
 
 // newOutput returns the output at the other end of a pipe, which it reads in the background, and

@@ -10,7 +10,7 @@ import (
 )
 
 // LoadCredentials returns credentials for TLS from files in PEM. server has the certificates
-// that the service, or whoever signed its certificate, is known by. client and key are what
+// by which the service, or the authority that has signed its certificate, is known. client and key are what
 // tusd shows to a service that asks for it; "" and "": nothing.
 func LoadCredentials(server, client, key string) (credentials.TransportCredentials, error) {
 	pem, err := os.ReadFile(server)

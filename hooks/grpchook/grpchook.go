@@ -4,7 +4,6 @@ package grpchook
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/tus/tusd/hooks"
 	"github.com/tus/tusd/hooks/grpchook/proto"
+	"github.com/tus/tusd/internal/retry"
 )
 
 // Hook calls InvokeHook of a service. A call is tried again after the codes ResourceExhausted and
@@ -55,7 +55,7 @@ const (
 	// calls fail, also if the service is back.
 	maxConnectDelay = 5 * time.Second
 	// pingInterval is one that servers of gRPC allow by default. Pings are rare, but with them
-	// the system ends a connection whose packets nobody has answered for 20 s.
+	// the system ends a connection whose packets have had no answer for 20 s.
 	pingInterval = 6 * time.Minute
 )
 
@@ -94,32 +94,17 @@ func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks
 	ctx, cancel := context.WithTimeout(h.withMetadata(ctx, request), cmp.Or(h.Timeout, defaultTimeout))
 	defer cancel()
 	message := newMessage(request)
-	delay := cmp.Or(h.Backoff, defaultBackoff)
-	for attempt := 1; ; attempt++ {
-		answer, err := h.client.InvokeHook(ctx, message)
-		if err == nil {
-			return newResponse(answer)
-		}
-		code := status.Code(err)
-		if code != codes.ResourceExhausted && code != codes.Unavailable || attempt >= cmp.Or(h.Attempts, defaultAttempts) || !sleep(ctx, delay) {
-			return hooks.HookResponse{}, err
-		}
-		delay *= 2
+	answer, err := retry.Call(ctx, cmp.Or(h.Attempts, defaultAttempts), cmp.Or(h.Backoff, defaultBackoff), mayPass, func() (*proto.HookResponse, error) {
+		return h.client.InvokeHook(ctx, message)
+	})
+	if err != nil {
+		return hooks.HookResponse{}, err
 	}
+	return newResponse(answer)
 }
 
-// sleep waits for about d. It returns false if ctx ends first, or would.
-func sleep(ctx context.Context, d time.Duration) bool {
-	d += time.Duration((rand.Float64() - 0.5) / 2 * float64(d))
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// mayPass reports whether the call that has failed is tried again.
+func mayPass(err error) bool {
+	code := status.Code(err)
+	return code == codes.ResourceExhausted || code == codes.Unavailable
 }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"mime"
 	"net/http"
 	"net/url"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd/hooks"
+	"github.com/tus/tusd/internal/retry"
 )
 
 // Hook posts events to an endpoint, as JSON. The endpoint answers with a status of 200 to 299
@@ -125,37 +125,20 @@ func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.Timeout, defaultTimeout))
 	defer cancel()
-	backoff := cmp.Or(h.Backoff, defaultBackoff)
-	for attempt := 1; ; attempt++ {
-		answer, err := h.post(ctx, request, body)
-		var transient *transientError
-		if err == nil || !errors.As(err, &transient) || attempt >= cmp.Or(h.Attempts, defaultAttempts) || !sleep(ctx, backoff) {
-			return answer, err
-		}
-		backoff *= 2
-	}
-}
-
-// sleep waits for about d. It returns false if ctx ends first, or would.
-func sleep(ctx context.Context, d time.Duration) bool {
-	d += time.Duration((rand.Float64() - 0.5) / 2 * float64(d))
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return retry.Call(ctx, cmp.Or(h.Attempts, defaultAttempts), cmp.Or(h.Backoff, defaultBackoff), isTransient, func() (hooks.HookResponse, error) {
+		return h.post(ctx, request, body)
+	})
 }
 
 // transientError is a failure after which the call is tried again.
 type transientError struct{ error }
 
 func (e *transientError) Unwrap() error { return e.error }
+
+func isTransient(err error) bool {
+	var transient *transientError
+	return errors.As(err, &transient)
+}
 
 // post makes one attempt.
 func (h *Hook) post(ctx context.Context, request hooks.HookRequest, body []byte) (hooks.HookResponse, error) {

@@ -30,7 +30,7 @@ var importTable = []importRule{
 	{packages: "*locker", may: partMay},
 	{packages: "prometheuscollector", may: []string{module, module + "/hooks"}},
 	{packages: "hooks", may: []string{module, module + "/internal/background"}},
-	{packages: "hooks/*", may: []string{module, module + "/hooks"}},
+	{packages: "hooks/*", may: []string{module, module + "/hooks", module + "/internal/retry"}},
 	{packages: "hooks/grpchook/proto"}, // generated
 	{packages: "s3store/awsv1", may: []string{module, module + "/s3store"}},
 	{packages: "cmd/tusd", may: []string{module + "/cmd/tusd/cli"}},

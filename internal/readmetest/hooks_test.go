@@ -213,12 +213,12 @@ func runTokens(t *testing.T, tusd daemon) {
 	tokens := filepath.Join(t.TempDir(), "tokens.json")
 	write(t, tokens, `{"a": "ann", "b": "ben"}`)
 	endpoint := tusd.serve(t, "-hooks-http", startEndpoint(t, "token/token.py", "--tokens", tokens), "-hooks-enabled-events", "pre-create,pre-access")
-	const ann, ben, nobody = "Authorization: Bearer a", "Authorization: Bearer b", "Authorization: Bearer c"
+	const ann, ben, unknown = "Authorization: Bearer a", "Authorization: Bearer b", "Authorization: Bearer c"
 	refused, _ := want(t, 401, "POST", endpoint, "", "Upload-Length: 5")
 	if got := refused.Header.Get("WWW-Authenticate"); got != "Bearer" {
 		t.Errorf("WWW-Authenticate: %q", got)
 	}
-	want(t, 401, "POST", endpoint, "", "Upload-Length: 5", nobody)
+	want(t, 401, "POST", endpoint, "", "Upload-Length: 5", unknown)
 	part := func(user string) string {
 		url, _ := upload(t, 204, endpoint, "hello", user, "Upload-Concat: partial")
 		return url
@@ -232,7 +232,7 @@ func runTokens(t *testing.T, tusd daemon) {
 	for range 2 { // the second one without a call
 		want(t, 200, "HEAD", of, "", ann)
 	}
-	want(t, 401, "HEAD", of, "") // whoever was allowed before
+	want(t, 401, "HEAD", of, "") // also after others were allowed
 	want(t, 404, "POST", endpoint, "", ann, "Upload-Concat: final;"+of+" "+other)
 	want(t, 201, "POST", endpoint, "", ann, "Upload-Concat: final;"+of+" "+part(ann))
 	want(t, 204, "DELETE", of, "", ann)

@@ -215,28 +215,7 @@ func (s *eventShowing) run(ctx context.Context, a *storeAccess) error {
 	if err != nil {
 		return err
 	}
-	if err := a.openForReading(); err != nil {
-		return err
-	}
-	failed := false
-	for i, key := range keys {
-		if i > 0 && !s.json {
-			a.printf("\n")
-		}
-		err := s.show(ctx, a, key)
-		if errors.Is(err, tusd.ErrNotFound) {
-			failed = true
-			a.complainOfEvent(key, err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if failed {
-		return errReported
-	}
-	return nil
+	return showEach(a, keys, s.json, func(key tusd.SideRecordKey) error { return s.show(ctx, a, key) }, a.complainOfEvent)
 }
 
 func (s *eventShowing) show(ctx context.Context, a *storeAccess, key tusd.SideRecordKey) error {

@@ -41,18 +41,24 @@ func (s *showing) run(ctx context.Context, a *storeAccess) error {
 	if err != nil {
 		return err
 	}
+	return showEach(a, ids, s.json, func(id string) error { return s.show(ctx, a, id) }, a.complain)
+}
+
+// showEach shows what the arguments name, with an empty line between two. After ErrNotFound it
+// complains and goes on.
+func showEach[T any](a *storeAccess, names []T, json bool, show func(T) error, complain func(T, error)) error {
 	if err := a.openForReading(); err != nil {
 		return err
 	}
 	failed := false
-	for i, id := range ids {
-		if i > 0 && !s.json {
+	for i, name := range names {
+		if i > 0 && !json {
 			a.printf("\n")
 		}
-		err := s.show(ctx, a, id)
+		err := show(name)
 		if errors.Is(err, tusd.ErrNotFound) {
 			failed = true
-			a.complain(id, err)
+			complain(name, err)
 			continue
 		}
 		if err != nil {
