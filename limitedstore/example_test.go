@@ -14,7 +14,7 @@ import (
 	"github.com/tus/tusd/limitedstore"
 )
 
-// A directory that keeps at most 100 GiB, and 10 GiB for each owner. Incomplete uploads go if there
+// A directory that keeps at most 100 MiB, and 10 MiB for each owner. Incomplete uploads go if there
 // is no space.
 func Example() {
 	dir, err := os.MkdirTemp("", "uploads")
@@ -26,9 +26,9 @@ func Example() {
 	composer := tusd.NewStoreComposer()
 	store := filestore.New(dir)
 	store.UseIn(composer)
-	limited := limitedstore.New(100<<30, composer)
+	limited := limitedstore.New(100<<20, composer)
 	limited.Policy = limitedstore.PolicyUnfinished
-	limited.OwnerQuota = 10 << 30
+	limited.OwnerQuota = 10 << 20
 	limited.UseIn(composer)
 
 	handler, err := tusd.NewHandler(tusd.Config{
@@ -45,7 +45,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	for _, length := range []string{"5368709120", "6442450944", "107374182401"} {
+	for _, length := range []string{"5242880", "6291456", "104857601"} {
 		r := httptest.NewRequest(http.MethodPost, "/files/", nil)
 		r.Header.Set("Tus-Resumable", "1.0.0")
 		r.Header.Set("Upload-Length", length)
@@ -59,8 +59,8 @@ func Example() {
 	limited.Close() // stores the sums
 	store.Close()
 	// Output:
-	// 5368709120 201
-	// 6442450944 507
-	// 107374182401 413
-	// reserved: 5368709120
+	// 5242880 201
+	// 6291456 507
+	// 104857601 413
+	// reserved: 5242880
 }

@@ -72,6 +72,9 @@ func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks
 	late := fmt.Errorf("the plugin has not answered within %v", timeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
 	defer cancel()
+	if ctx.Err() != nil {
+		return hooks.HookResponse{}, context.Cause(ctx)
+	}
 	p, err := h.running(ctx)
 	if err != nil {
 		return hooks.HookResponse{}, err
