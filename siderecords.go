@@ -32,7 +32,8 @@ type SideRecords interface {
 	// ListSideRecords returns up to limit names of a kind, sorted, that are greater
 	// than cursor; next is "" after the last page.
 	ListSideRecords(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
-	// DeleteSideRecord removes key. An absent key is no error.
+	// DeleteSideRecord removes key. An absent key is no error. The removal need not be durable: a
+	// crash may bring the record back, as if the server had crashed before.
 	DeleteSideRecord(ctx context.Context, key SideRecordKey) error
 }
 

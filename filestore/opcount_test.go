@@ -111,7 +111,7 @@ func TestOperationsOnSideRecords(t *testing.T) {
 	for level, want := range map[Durability]struct{ put, remove ops }{
 		Ack: {
 			put:    ops{durable.OpWrite: 1, durable.OpSync: 1, durable.OpRename: 1, durable.OpSyncDir: 1},
-			remove: ops{durable.OpRename: 1, durable.OpSyncDir: 1},
+			remove: ops{durable.OpRename: 1},
 		},
 		None: {
 			put:    ops{durable.OpWrite: 1, durable.OpRename: 1},
@@ -130,7 +130,10 @@ func TestOperationsOnSideRecords(t *testing.T) {
 			}
 		}
 		put("a", "short")
+		put("y", "short")
 		remove("a")
+		remove("y")
+		put("x", "syncs the removals")
 		c.reset()
 		put("b", "a longer value")
 		wantCounts(t, level.String()+": put", c.reset(), want.put)

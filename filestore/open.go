@@ -46,6 +46,7 @@ type volume struct {
 	uploads      *uploadCache
 	syncedDirs   syncedDirs
 	spares       durable.Spares // for side records
+	lateSyncs    lateSyncs
 	lookAhead    lookAhead
 	readBuffers  bufferPools
 }
@@ -172,7 +173,7 @@ func (v *volume) lockDirectory() (err error) {
 func (v *volume) close() error {
 	var errs []error
 	if v.tree != nil {
-		errs = append(errs, v.sideReplacer().Clear())
+		errs = append(errs, v.endLateSyncs(), v.sideReplacer().Clear())
 	}
 	for _, r := range v.roots {
 		errs = append(errs, r.close())

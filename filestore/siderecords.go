@@ -23,7 +23,7 @@ func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideRecordKey, valu
 	if err := tusd.ValidateSideRecord(key, value); err != nil {
 		return nil, treePath{}, fmt.Errorf("filestore: %w", err)
 	}
-	return v, v.file(sideRecordDir + "/" + key.Kind + "/" + key.Name), nil
+	return v, v.file(sideRecordDir + "/" + sideName(key)), nil
 }
 
 // CreateSideRecord implements tusd.SideRecords.
@@ -32,17 +32,21 @@ func (s *FileStore) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey
 	if err != nil {
 		return nil, false, err
 	}
+	content := encodeSideFile(key, value)
 	for {
-		err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.CreateNew(p.name, value) })
+		err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.CreateNew(p.name, content) })
 		if err == nil {
 			return append([]byte(nil), value...), true, nil
 		}
 		if !errors.Is(err, os.ErrExist) {
 			return nil, false, failed("create side record", p.name, err)
 		}
-		current, err = v.readSideRecord(p)
-		if err == nil && v.level != None {
-			err = p.tree.SyncParent(p.name) // its creator may not have synced it yet
+		current, err = v.readSideRecord(p, key)
+		if err == nil {
+			err = v.syncSideFile(p) // its creator may not have done so yet
+		}
+		if errors.Is(err, errOtherRecord) {
+			err = errors.Join(os.ErrNotExist, v.sideReplacer().Remove(p.name))
 		}
 		if !isAbsent(err) {
 			return current, false, failed("create side record", p.name, err)
@@ -56,7 +60,13 @@ func (s *FileStore) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, v
 	if err != nil {
 		return err
 	}
-	err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.Replace(p.name, value) })
+	content := encodeSideFile(key, value)
+	err = v.writeSideRecord(p, func(r durable.Replacer) error {
+		if err := r.CreateNew(p.name, content); !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		return r.Replace(p.name, content)
+	})
 	return failed("store side record", p.name, err)
 }
 
@@ -66,7 +76,7 @@ func (s *FileStore) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) (
 	if err != nil {
 		return nil, err
 	}
-	value, err := v.readSideRecord(p)
+	value, err := v.readSideRecord(p, key)
 	if isAbsent(err) {
 		return nil, notFound(err)
 	}
@@ -97,11 +107,11 @@ func (s *FileStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey
 		return err
 	}
 	err = v.sideReplacer().Remove(p.name)
-	if isAbsent(err) && v.level != None {
-		err = p.tree.SyncParent(p.name) // another process may not have synced the removal yet
-	}
 	if isAbsent(err) {
-		err = nil // perhaps no record of this kind was ever created
+		return nil // another process may not have synced that yet, but will do so
+	}
+	if err == nil && v.level != None {
+		v.syncSoon(parent(p))
 	}
 	return failed("delete side record", p.name, err)
 }
@@ -123,19 +133,33 @@ func (v *volume) writeSideRecord(p treePath, write func(durable.Replacer) error)
 	return v.syncOwnDirectory(v.file(parent(p)))
 }
 
-// readSideRecord reads again if the record was removed or replaced meanwhile: its file may have
-// another content then. Where files have no durable.Stamp, it sees only a removal.
-func (v *volume) readSideRecord(p treePath) ([]byte, error) {
-	content, stat, err := readSmall(p, tusd.MaxSideRecord)
-	for err == nil {
-		var next []byte
-		last := stat
-		if next, stat, err = readSmall(p, tusd.MaxSideRecord); err == nil && stat.Stamp == last.Stamp {
-			return content, nil
+// readSideRecord reads again if the file is not that of the record: the record was removed
+// meanwhile, and perhaps stored again. It gives up after three times: a power cut has left the name.
+func (v *volume) readSideRecord(p treePath, key tusd.SideRecordKey) ([]byte, error) {
+	for range 3 {
+		content, _, err := readSmall(p, maxSideFile)
+		if err != nil {
+			return nil, err
 		}
-		content = next
+		if value, ok := decodeSideFile(key, content); ok {
+			return value, nil
+		}
 	}
-	return nil, err
+	return nil, errOtherRecord
+}
+
+var errOtherRecord = fmt.Errorf("%w: the file has not the record of its name", os.ErrNotExist)
+
+// syncSideFile makes a side record durable that another process may have stored just now.
+func (v *volume) syncSideFile(p treePath) error {
+	if v.level == None {
+		return nil
+	}
+	f, err := p.tree.Open(p.name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), p.tree.SyncParent(p.name))
 }
 
 // offerNames offers the names in a directory to found. The directory may be missing.

@@ -2,6 +2,7 @@ package limitedstore_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,7 +160,8 @@ func boundIn(t *testing.T, dir string) int64 {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, ".tusd.d/side/space/sums"))
 	if err == nil {
-		err = json.Unmarshal(text, &record)
+		value := text[max(bytes.IndexByte(text, '{'), 0):] // after the name of the record
+		err = json.NewDecoder(bytes.NewReader(value)).Decode(&record)
 	}
 	if err != nil || record.Clean {
 		t.Fatalf("after a kill the side record is %s, %v", text, err)

@@ -133,7 +133,7 @@ func TestCreateNew(t *testing.T) {
 	if err := r.CreateNew("a", []byte("second")); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a second CreateNew gives %v", err)
 	}
-	if err := tree.renameNew("a", "a"); !errors.Is(err, os.ErrExist) {
+	if err := tree.renameAlone("a", "a"); !errors.Is(err, os.ErrExist) {
 		t.Errorf("without links: %v", err)
 	}
 	if content, _ := os.ReadFile(filepath.Join(dir, "a")); string(content) != "first" {

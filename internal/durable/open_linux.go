@@ -3,6 +3,7 @@ package durable
 import (
 	"errors"
 	"os"
+	"path"
 	"strings"
 	"sync"
 
@@ -146,6 +147,48 @@ func (t *Tree) lstatInRoot(name string) (Info, error) {
 		return Info{}, err
 	}
 	return Info{Mode: stat.Mode(), Size: stat.Size(), Modified: stat.ModTime()}, nil
+}
+
+// renameNew works inside directories below the top.
+func (t *Tree) renameNew(from, to string) error {
+	if isEntry(from) || isEntry(to) {
+		return errors.ErrUnsupported
+	}
+	source, err := t.openParent(from)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(source)
+	target, err := t.openParent(to)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	err = again(func() error {
+		return unix.Renameat2(source, path.Base(from), target, path.Base(to), unix.RENAME_NOREPLACE)
+	})
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return errors.ErrUnsupported
+	case err != nil:
+		return &os.PathError{Op: "rename", Path: to, Err: err}
+	}
+	return nil
+}
+
+// openParent opens the directory of name, to be used in other calls.
+func (t *Tree) openParent(name string) (fd int, err error) {
+	err = t.top.call("openat", name, func(dir int) (err error) {
+		fd, err = unix.Openat2(dir, path.Dir(name), &unix.OpenHow{
+			Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		return err
+	})
+	if kernelCannot(err) {
+		err = errors.ErrUnsupported
+	}
+	return fd, err
 }
 
 // fsyncDir makes the names in a directory durable.

@@ -2,7 +2,10 @@
 
 package durable
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // directory is needed only where system calls are made relative to it.
 type directory struct{}
@@ -48,3 +51,5 @@ func (t *Tree) fsyncDir(name string) error {
 	defer dir.Close()
 	return dir.Sync()
 }
+
+func (t *Tree) renameNew(from, to string) error { return errors.ErrUnsupported }

@@ -2,16 +2,19 @@ package durable
 
 import (
 	"errors"
+	"path"
 	"sync"
 )
 
 // Spares are files that are not needed any more. A Replacer writes into them instead of new
-// files. ext4 does not use an inode again for minutes after its file was removed, and looks at
-// all such inodes when it creates a file: many small files with a short life make that a
-// hundred times slower. The zero value is ready to use, by several goroutines.
+// files: that changes no blocks and no sizes, and ext4 does not use an inode again for minutes after its
+// file was removed, and looks at all such inodes when it creates a file. A file is used again when its
+// removal from its directory is durable. The zero value is ready to use, by several goroutines.
 type Spares struct {
-	mu    sync.Mutex
-	names []string // the oldest first
+	mu      sync.Mutex
+	free    []string            // names; the oldest first
+	removed map[string][]string // those whose removal may not be durable, by the directory that they were in
+	count   int                 // of both
 }
 
 // maxSpares limits the files that wait.
@@ -21,63 +24,90 @@ const maxSpares = 256
 func (s *Spares) take() (name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.names) == 0 {
+	if len(s.free) == 0 {
 		return ""
 	}
-	name, s.names = s.names[0], s.names[1:]
+	name, s.free = s.free[0], s.free[1:]
+	s.count--
 	return name
-}
-
-func (s *Spares) add(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.names = append(s.names, name)
 }
 
 func (s *Spares) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.names) >= maxSpares
+	return s.count >= maxSpares
+}
+
+// add adds a file that was removed from dir.
+func (s *Spares) add(name, dir string, durable bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	if durable {
+		s.free = append(s.free, name)
+		return
+	}
+	if s.removed == nil {
+		s.removed = make(map[string][]string)
+	}
+	s.removed[dir] = append(s.removed[dir], name)
+}
+
+// takeRemoved returns the files that were removed from dir, and forgets them.
+func (s *Spares) takeRemoved(dir string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := s.removed[dir]
+	delete(s.removed, dir)
+	s.count -= len(names)
+	return names
 }
 
 // Clear removes the files.
 func (r Replacer) Clear() error {
-	for {
-		name := r.Spares.take()
-		if name == "" {
-			return nil
-		}
-		if err := r.drop(name); err != nil {
-			return err
-		}
+	var errs []error
+	for _, name := range r.Spares.takeAll() {
+		errs = append(errs, r.drop(name))
 	}
+	return errors.Join(errs...)
 }
 
-// Remove removes name, which a Replace of r has written. With Sync it is durable before Remove
-// returns, and before the file is written again. Somebody who has the file open may read what is
-// written then: readers look whether name is still the same file. An absent name is os.ErrNotExist.
+func (s *Spares) takeAll() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := s.free
+	for _, more := range s.removed {
+		names = append(names, more...)
+	}
+	s.free, s.removed, s.count = nil, nil, 0
+	return names
+}
+
+// Remove removes name, which CreateNew or Replace of r has written. It does not sync: with Sync, the
+// caller calls SyncDir soon. Whoever has the file open may read another content later, see CreateNew.
+// An absent name is os.ErrNotExist.
 func (r Replacer) Remove(name string) error {
-	temp := ""
 	if !r.Spares.full() {
-		temp = r.temp()
-		if err := r.Tree.Rename(name, temp); err != nil {
-			temp = ""
+		temp := r.temp()
+		if err := r.Tree.Rename(name, temp); err == nil {
+			r.Spares.add(temp, path.Dir(name), !r.Sync)
+			return nil
 		}
 	}
-	if temp == "" {
-		if err := r.Tree.Remove(name); err != nil {
-			return err
-		}
+	return r.Tree.Remove(name)
+}
+
+// SyncDir makes the names in a directory durable.
+func (r Replacer) SyncDir(dir string) error {
+	if r.Spares == nil {
+		return r.Tree.SyncDir(dir)
 	}
-	err := r.syncName(name)
-	switch {
-	case temp == "":
-		return err
-	case err != nil:
-		return errors.Join(err, r.drop(temp))
+	removed := r.Spares.takeRemoved(dir)
+	err := r.Tree.SyncDir(dir)
+	for _, name := range removed {
+		r.Spares.add(name, dir, err == nil)
 	}
-	r.Spares.add(temp)
-	return nil
+	return err
 }
 
 // openSpare opens a spare for content of this size. ok is false if there is none.

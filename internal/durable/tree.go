@@ -197,6 +197,15 @@ func (t *Tree) Rename(from, to string) error {
 	return t.after(OpRename, to, t.root.Rename(from, to))
 }
 
+// RenameNew renames from to to, which must not exist. Its error matches errors.ErrUnsupported where
+// the system or the file system cannot do that.
+func (t *Tree) RenameNew(from, to string) error {
+	if err := t.before(OpRename, to); err != nil {
+		return err
+	}
+	return t.after(OpRename, to, t.renameNew(from, to))
+}
+
 // Link gives the file from a second name to, which must not exist.
 func (t *Tree) Link(from, to string) error {
 	if err := t.before(OpLink, to); err != nil {
