@@ -33,6 +33,7 @@ func (s *FileStore) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey
 		return nil, false, err
 	}
 	content := encodeSideFile(key, value)
+	others := 0 // how often the file had another record
 	for {
 		err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.CreateNew(p.name, content) })
 		if err == nil {
@@ -46,7 +47,12 @@ func (s *FileStore) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey
 			err = v.syncSideFile(p) // its creator may not have done so yet
 		}
 		if errors.Is(err, errOtherRecord) {
-			err = errors.Join(os.ErrNotExist, v.sideReplacer().Remove(p.name))
+			others++
+		}
+		if others > 1 { // the record was not deleted just now: a power cut has left the file
+			if gone := v.sideReplacer().Remove(p.name); gone != nil && !isAbsent(gone) {
+				err = gone
+			}
 		}
 		if !isAbsent(err) {
 			return current, false, failed("create side record", p.name, err)
@@ -133,17 +139,15 @@ func (v *volume) writeSideRecord(p treePath, write func(durable.Replacer) error)
 	return v.syncOwnDirectory(v.file(parent(p)))
 }
 
-// readSideRecord reads again if the file is not that of the record: the record was removed
-// meanwhile, and perhaps stored again. It gives up after three times: a power cut has left the name.
+// readSideRecord returns errOtherRecord if the file has another record: the record was deleted
+// during the call, and its file used again, or a power cut has left the name.
 func (v *volume) readSideRecord(p treePath, key tusd.SideRecordKey) ([]byte, error) {
-	for range 3 {
-		content, _, err := readSmall(p, maxSideFile)
-		if err != nil {
-			return nil, err
-		}
-		if value, ok := decodeSideFile(key, content); ok {
-			return value, nil
-		}
+	content, _, err := readSmall(p, maxSideFile)
+	if err != nil {
+		return nil, err
+	}
+	if value, ok := decodeSideFile(key, content); ok {
+		return value, nil
 	}
 	return nil, errOtherRecord
 }

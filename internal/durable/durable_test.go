@@ -166,3 +166,50 @@ func TestSyncs(t *testing.T) {
 		}
 	}
 }
+
+// A file is a spare when a sync of its directory that began after its removal has succeeded.
+func TestSparesWaitForTheRightSync(t *testing.T) {
+	var onSync func() error
+	tree, _ := newTree(t, func(op Op, _ string, done bool) error {
+		if op == OpSyncDir && done && onSync != nil {
+			act := onSync
+			onSync = nil
+			return act()
+		}
+		return nil
+	})
+	for _, dir := range []string{"tmp", "names"} {
+		if _, err := tree.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := Replacer{Tree: tree, Dir: "tmp", Perm: 0o644, Sync: true, Spares: new(Spares)}
+	for _, name := range []string{"names/a", "names/b"} {
+		if err := r.CreateNew(name, []byte("content")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Remove("names/a"); err != nil {
+		t.Fatal(err)
+	}
+	onSync = func() error { return errors.New("broken disk") }
+	if err := r.SyncDir("names"); err == nil {
+		t.Fatal("the sync has not failed")
+	}
+	if spare := r.Spares.take(); spare != "" {
+		t.Errorf("after a failed sync there is a spare")
+	}
+	onSync = func() error { return r.Remove("names/b") }
+	if err := r.SyncDir("names"); err != nil {
+		t.Fatal(err)
+	}
+	if first, second := r.Spares.take(), r.Spares.take(); first == "" || second != "" {
+		t.Errorf("the spares are %q and %q, want that of a", first, second)
+	}
+	if err := r.SyncDir("names"); err != nil || r.Spares.take() == "" {
+		t.Errorf("b is no spare, %v", err)
+	}
+	if r.Spares.count != 0 {
+		t.Errorf("%d spares are counted", r.Spares.count)
+	}
+}
