@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/tus/tusd"
 )
 
 // syncDelay is how long the removal of a side record may stay in memory only. A removal that a power
@@ -51,7 +53,8 @@ func (v *volume) syncLate() error {
 	defer v.lateSyncs.syncing.Unlock()
 	var errs []error
 	for _, dir := range v.lateSyncs.take() {
-		if err := v.sideReplacer().SyncDir(dir); err != nil {
+		err := v.sideReplacer(tusd.SideRecordKey{}).SyncDir(dir)
+		if err != nil && !isAbsent(err) { // a directory that was removed needs no sync
 			errs = append(errs, err)
 			v.syncSoon(dir)
 		}

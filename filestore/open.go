@@ -173,7 +173,7 @@ func (v *volume) lockDirectory() (err error) {
 func (v *volume) close() error {
 	var errs []error
 	if v.tree != nil {
-		errs = append(errs, v.endLateSyncs(), v.sideReplacer().Clear())
+		errs = append(errs, v.endLateSyncs(), v.sideReplacer(tusd.SideRecordKey{}).Clear())
 	}
 	for _, r := range v.roots {
 		errs = append(errs, r.close())

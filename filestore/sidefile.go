@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"strings"
@@ -15,7 +16,8 @@ import (
 //
 // The content is a line that says what follows, the key, a line end, and the value. Zeros fill a
 // block, so that the next record has the same size. A file that begins in another way is a value as a
-// whole: so were the files of early versions.
+// whole: so were the files of early versions. Their content is JSON or short; what else a power cut
+// leaves of a new file has the size of blocks.
 
 const (
 	sideFilePrefix = "tusd side record "
@@ -45,7 +47,7 @@ func encodeSideFile(key tusd.SideRecordKey, value []byte) []byte {
 func decodeSideFile(key tusd.SideRecordKey, content []byte) (value []byte, ok bool) {
 	if !bytes.HasPrefix(content, []byte(sideFilePrefix)) {
 		begun := string(bytes.TrimRight(content, "\x00")) // of the prefix, or of nothing
-		return content, !strings.HasPrefix(sideFilePrefix, begun)
+		return content, !strings.HasPrefix(sideFilePrefix, begun) && (len(content) < sideFileBlock || json.Valid(content))
 	}
 	line, body, _ := bytes.Cut(content, []byte("\n"))
 	var sum uint32

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -33,9 +34,8 @@ func (s *FileStore) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey
 		return nil, false, err
 	}
 	content := encodeSideFile(key, value)
-	others := 0 // how often the file had another record
 	for {
-		err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.CreateNew(p.name, content) })
+		err = v.writeSideRecord(p, key, func(r durable.Replacer) error { return r.CreateNew(p.name, content) })
 		if err == nil {
 			return append([]byte(nil), value...), true, nil
 		}
@@ -47,17 +47,26 @@ func (s *FileStore) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey
 			err = v.syncSideFile(p) // its creator may not have done so yet
 		}
 		if errors.Is(err, errOtherRecord) {
-			others++
-		}
-		if others > 1 { // the record was not deleted just now: a power cut has left the file
-			if gone := v.sideReplacer().Remove(p.name); gone != nil && !isAbsent(gone) {
-				err = gone
+			if err = v.removeOtherRecord(p, key); err == nil {
+				continue
 			}
 		}
 		if !isAbsent(err) {
 			return current, false, failed("create side record", p.name, err)
 		}
 	}
+}
+
+// removeOtherRecord removes a file that has not the record of its name.
+func (v *volume) removeOtherRecord(p treePath, key tusd.SideRecordKey) error {
+	temp := v.file(tempDir + "/" + v.tempPrefix + rand.Text())
+	if err := p.tree.Rename(p.name, temp.name); err != nil {
+		return err
+	}
+	if _, err := v.readSideRecord(temp, key); err == nil { // it was stored meanwhile
+		return v.replacer(false).Place(temp.name, p.name)
+	}
+	return p.tree.Remove(temp.name)
 }
 
 // PutSideRecord implements tusd.SideRecords.
@@ -67,7 +76,7 @@ func (s *FileStore) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, v
 		return err
 	}
 	content := encodeSideFile(key, value)
-	err = v.writeSideRecord(p, func(r durable.Replacer) error {
+	err = v.writeSideRecord(p, key, func(r durable.Replacer) error {
 		if err := r.CreateNew(p.name, content); !errors.Is(err, os.ErrExist) {
 			return err
 		}
@@ -112,7 +121,7 @@ func (s *FileStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey
 	if err != nil {
 		return err
 	}
-	err = v.sideReplacer().Remove(p.name)
+	err = v.sideReplacer(key).Remove(p.name)
 	if isAbsent(err) {
 		return nil // another process may not have synced that yet, but will do so
 	}
@@ -122,16 +131,20 @@ func (s *FileStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey
 	return failed("delete side record", p.name, err)
 }
 
-// sideReplacer writes and removes side records.
-func (v *volume) sideReplacer() durable.Replacer {
+// sideReplacer writes and removes the side record of key.
+func (v *volume) sideReplacer(key tusd.SideRecordKey) durable.Replacer {
 	r := v.replacer(v.level != None)
-	r.Spares = &v.spares
+	r.Spares, r.SpareSize = &v.spares, sideFileBlock
+	r.Usable = func(old []byte) bool {
+		_, looksRight := decodeSideFile(key, old)
+		return !looksRight
+	}
 	return r
 }
 
 // writeSideRecord writes a side record by a temporary file, and makes missing directories.
-func (v *volume) writeSideRecord(p treePath, write func(durable.Replacer) error) error {
-	r := v.sideReplacer()
+func (v *volume) writeSideRecord(p treePath, key tusd.SideRecordKey, write func(durable.Replacer) error) error {
+	r := v.sideReplacer(key)
 	err := v.inParents(func() error { return write(r) }, v.tempFile(), p)
 	if err != nil || !r.Sync {
 		return err

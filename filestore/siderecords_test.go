@@ -133,7 +133,7 @@ func reopenShared(t testing.TB, s *FileStore) *FileStore {
 func TestSideFilesAfterAPowerCut(t *testing.T) {
 	whole := string(encodeSideFile(keyOf("a"), []byte(strings.Repeat("value", 200))))
 	other := string(encodeSideFile(keyOf("b"), []byte(strings.Repeat("other", 200))))
-	contents := map[string]string{"other": other, "empty": "", "zeros": strings.Repeat("\x00", sideFileBlock), "halves": whole[:512] + other[512:], "second half": other[:512] + whole[512:]}
+	contents := map[string]string{"other": other, "empty": "", "zeros": strings.Repeat("\x00", sideFileBlock), "blocks": strings.Repeat("garbage!", sideFileBlock/8), "halves": whole[:512] + other[512:], "second half": other[:512] + whole[512:]}
 	last := len(strings.TrimRight(whole, "\x00"))
 	for _, n := range []int{1, len(sideFilePrefix), len(sideFilePrefix) + 4, 100, last - 1} {
 		contents[fmt.Sprint(n)] = whole[:n]
@@ -341,6 +341,51 @@ func TestSparesWaitForASync(t *testing.T) {
 	put("other", "z")
 	if n := c.reset()[durable.OpCreate]; n != 1 {
 		t.Errorf("%d files were created for two records, want one", n)
+	}
+}
+
+// A record that is stored while the leftover of a power cut is removed stays.
+func TestCreateOverALeftover(t *testing.T) {
+	s := New(t.TempDir())
+	path := filepath.Join(s.Path, sideRecordDir, "kind", "a")
+	stored := false
+	s.hook = func(op durable.Op, name string, done bool) error {
+		if op == durable.OpRename && strings.HasPrefix(name, tempDir) && !done && !stored {
+			stored = true
+			return os.WriteFile(path, encodeSideFile(keyOf("a"), []byte("meanwhile")), 0o644)
+		}
+		return nil
+	}
+	s = reopen(t, s)
+	writeFiles(t, s, map[string]string{sideRecordDir + "/kind/a": string(encodeSideFile(keyOf("b"), nil))})
+	value, created, err := s.CreateSideRecord(t.Context(), keyOf("a"), []byte("1"))
+	if string(value) != "meanwhile" || created || err != nil || !stored {
+		t.Errorf("created %.30q, %v, %v", value, created, err)
+	}
+	wantRecords(t, s, map[string]string{"a": "meanwhile"})
+	if left, err := os.ReadDir(filepath.Join(s.Path, tempDir)); len(left) > 0 || err != nil {
+		t.Errorf("%d temporary files are left, %v", len(left), err)
+	}
+}
+
+// After a power cut a file that is used again may have its old content under the new name. So a file
+// is not used for a record for which that could be taken.
+func TestFilesThatAreNotUsedAgain(t *testing.T) {
+	for name, store := range map[string]func(s *FileStore){
+		"same key":  func(s *FileStore) { putRecord(t, s, "b", "old") },
+		"old files": func(s *FileStore) { writeFiles(t, s, map[string]string{sideRecordDir + "/kind/b": `{"a":1}`}) },
+		"long":      func(s *FileStore) { putRecord(t, s, "b", strings.Repeat("x", sideFileBlock)) },
+	} {
+		s, c := openCountingStore(t, Ack)
+		putRecord(t, s, "x", "1")
+		store(s)
+		deleteRecord(t, s, "b")
+		putRecord(t, s, "y", "1") // syncs the removal
+		c.reset()
+		putRecord(t, s, "b", "new")
+		if n := c.reset()[durable.OpCreate]; n != 1 {
+			t.Errorf("%s: %d files were created, want one", name, n)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -170,7 +171,7 @@ func TestSyncs(t *testing.T) {
 // A file is a spare when a sync of its directory that began after its removal has succeeded.
 func TestSparesWaitForTheRightSync(t *testing.T) {
 	var onSync func() error
-	tree, _ := newTree(t, func(op Op, _ string, done bool) error {
+	tree, dir := newTree(t, func(op Op, _ string, done bool) error {
 		if op == OpSyncDir && done && onSync != nil {
 			act := onSync
 			onSync = nil
@@ -178,12 +179,12 @@ func TestSparesWaitForTheRightSync(t *testing.T) {
 		}
 		return nil
 	})
-	for _, dir := range []string{"tmp", "names"} {
-		if _, err := tree.Mkdir(dir, 0o755); err != nil {
+	for _, name := range []string{"tmp", "names"} {
+		if _, err := tree.Mkdir(name, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r := Replacer{Tree: tree, Dir: "tmp", Perm: 0o644, Sync: true, Spares: new(Spares)}
+	r := Replacer{Tree: tree, Dir: "tmp", Perm: 0o644, Sync: true, Spares: new(Spares), SpareSize: 100, Usable: func(old []byte) bool { return string(old) != "unusable" }}
 	for _, name := range []string{"names/a", "names/b"} {
 		if err := r.CreateNew(name, []byte("content")); err != nil {
 			t.Fatal(err)
@@ -196,20 +197,36 @@ func TestSparesWaitForTheRightSync(t *testing.T) {
 	if err := r.SyncDir("names"); err == nil {
 		t.Fatal("the sync has not failed")
 	}
-	if spare := r.Spares.take(); spare != "" {
-		t.Errorf("after a failed sync there is a spare")
-	}
 	onSync = func() error { return r.Remove("names/b") }
 	if err := r.SyncDir("names"); err != nil {
 		t.Fatal(err)
 	}
-	if first, second := r.Spares.take(), r.Spares.take(); first == "" || second != "" {
-		t.Errorf("the spares are %q and %q, want that of a", first, second)
+	if spare := r.Spares.take(); spare != "" {
+		t.Errorf("there is a spare after a failed sync, and one that began before the removal")
 	}
 	if err := r.SyncDir("names"); err != nil || r.Spares.take() == "" {
 		t.Errorf("b is no spare, %v", err)
 	}
 	if r.Spares.count != 0 {
 		t.Errorf("%d spares are counted", r.Spares.count)
+	}
+	for content, usable := range map[string]bool{"usable": true, "unusable": false, strings.Repeat("long", 100): false} {
+		if err := errors.Join(r.CreateNew("names/a", []byte(content)), r.Remove("names/a"), r.SyncDir("names")); err != nil {
+			t.Fatal(err)
+		}
+		temp, f, ok := r.openSpare(3)
+		if ok != usable {
+			t.Errorf("%.10s: is used again: %v", content, ok)
+		}
+		if ok {
+			if info, err := f.Info(); info.Size != 3 || err != nil {
+				t.Errorf("the spare has %d bytes, %v", info.Size, err)
+			}
+			f.Close()
+			tree.Remove(temp)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "tmp")); len(left) > 1 || err != nil { // b
+		t.Errorf("%d files are left, %v", len(left), err)
 	}
 }

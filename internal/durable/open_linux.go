@@ -168,7 +168,7 @@ func (t *Tree) renameNew(from, to string) error {
 		return unix.Renameat2(source, path.Base(from), target, path.Base(to), unix.RENAME_NOREPLACE)
 	})
 	switch {
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // seccomp
 		return errors.ErrUnsupported
 	case err != nil:
 		return &os.PathError{Op: "rename", Path: to, Err: err}

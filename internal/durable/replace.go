@@ -17,8 +17,12 @@ type Replacer struct {
 	Perm   os.FileMode
 	Sync   bool // contents and names are durable before a call returns
 
-	// Spares are used instead of new files, and kept by Remove. nil: none.
-	Spares *Spares
+	// Spares are used instead of new files, and kept by Remove. nil: none. A power cut may leave the
+	// content of a spare under the new name: Usable says whether readers could tell. SpareSize is the
+	// size up to which files are used again, in bytes.
+	Spares    *Spares
+	SpareSize int64
+	Usable    func(content []byte) bool
 }
 
 // Replace puts content in the place of name: after a crash the file is the
@@ -43,7 +47,7 @@ func (r Replacer) CreateNew(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := r.place(temp, name); err != nil {
+	if err := r.Place(temp, name); err != nil {
 		return errors.Join(err, f.Close(), r.drop(temp))
 	}
 	if !r.Sync {
@@ -55,8 +59,9 @@ func (r Replacer) CreateNew(name string, content []byte) error {
 	return errors.Join(err, f.Close(), <-named)
 }
 
-// place gives a temporary file the name, which must not exist.
-func (r Replacer) place(temp, name string) error {
+// Place gives a temporary file the name, which must not exist: otherwise its error matches
+// os.ErrExist. It does not sync.
+func (r Replacer) Place(temp, name string) error {
 	err := r.Tree.RenameNew(temp, name)
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err

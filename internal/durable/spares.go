@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"os"
 	"path"
 	"sync"
 )
@@ -87,17 +88,24 @@ func (s *Spares) takeAll() []string {
 // caller calls SyncDir soon. Whoever has the file open may read another content later, see CreateNew.
 // An absent name is os.ErrNotExist.
 func (r Replacer) Remove(name string) error {
-	if !r.Spares.full() {
-		temp := r.temp()
-		if err := r.Tree.Rename(name, temp); err == nil {
-			r.Spares.add(temp, path.Dir(name), !r.Sync)
-			return nil
-		}
+	if r.Spares.full() {
+		return r.Tree.Remove(name)
 	}
-	return r.Tree.Remove(name)
+	temp := r.temp()
+	err := r.Tree.Rename(name, temp)
+	if err == nil {
+		r.Spares.add(temp, path.Dir(name), !r.Sync)
+		return nil
+	}
+	removed := r.Tree.Remove(name)
+	if errors.Is(removed, os.ErrNotExist) && !errors.Is(err, os.ErrNotExist) {
+		return r.drop(temp) // renamed, but the answer was lost
+	}
+	return removed
 }
 
-// SyncDir makes the names in a directory durable.
+// SyncDir makes the names in a directory durable. After an error, what was removed from it is not
+// used again: a later sync would not tell whether the removal is durable.
 func (r Replacer) SyncDir(dir string) error {
 	if r.Spares == nil {
 		return r.Tree.SyncDir(dir)
@@ -105,7 +113,11 @@ func (r Replacer) SyncDir(dir string) error {
 	removed := r.Spares.takeRemoved(dir)
 	err := r.Tree.SyncDir(dir)
 	for _, name := range removed {
-		r.Spares.add(name, dir, err == nil)
+		if err == nil {
+			r.Spares.add(name, dir, true)
+		} else {
+			r.drop(name) // or it is a leftover
+		}
 	}
 	return err
 }
@@ -119,17 +131,31 @@ func (r Replacer) openSpare(size int64) (temp string, f File, ok bool) {
 		return "", File{}, false
 	}
 	f, err := r.Tree.Open(temp)
-	if err != nil { // another process may have removed it, as a leftover
+	if errors.Is(err, os.ErrNotExist) { // another process took it for a leftover
 		return "", File{}, false
 	}
+	if err == nil {
+		if ok, err = r.isUsable(f, size); ok && err == nil {
+			return temp, f, true
+		}
+		f.Close()
+	}
+	r.drop(temp)
+	return "", File{}, false
+}
+
+// isUsable cuts a spare to size, if its content is Usable.
+func (r Replacer) isUsable(f File, size int64) (bool, error) {
 	info, err := f.Info()
-	if err == nil && info.Size > size {
+	if err != nil || info.Size > r.SpareSize {
+		return false, err
+	}
+	old := make([]byte, info.Size)
+	if n, err := f.ReadAt(old, 0); err != nil || n < len(old) || !r.Usable(old) {
+		return false, err
+	}
+	if info.Size > size {
 		err = f.Truncate(size)
 	}
-	if err != nil {
-		f.Close()
-		r.drop(temp)
-		return "", File{}, false
-	}
-	return temp, f, true
+	return true, err
 }
