@@ -88,8 +88,16 @@ func (f File) Sync() error {
 	if !syncs {
 		return f.tree.after(OpSync, f.name, nil)
 	}
-	return f.tree.after(OpSync, f.name, f.named("sync", f.d.datasync()))
+	syncThreads <- struct{}{}
+	err := f.d.datasync()
+	<-syncThreads
+	return f.tree.after(OpSync, f.name, f.named("sync", err))
 }
+
+// syncThreads limits the syncs of files at the same time. Each blocks a thread, and a thread keeps
+// 48 KiB of stacks for good; a process cannot have more than 10 000. Disks gain nothing from more
+// syncs at a time.
+var syncThreads = make(chan struct{}, 128)
 
 // SyncShared is Sync for files with several users: callers that come while a sync of
 // the same name runs share the next one.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 )
@@ -19,11 +18,7 @@ const (
 	slowConnections = 2000
 	fastBytes       = 1_000_000
 	maxResidentEach = 40 << 10 // bytes for each connection
-	// maxResidentOfDraft is for creations of the IETF draft: most of their connections have a stack of
-	// 16 KiB, because storing the upload and the 104 answers need a little more than 8. What they take
-	// depends on when the collector has run: 36 to 42 KiB.
-	maxResidentOfDraft = 48 << 10
-	slowTime           = 10 * time.Second
+	slowTime        = 10 * time.Second
 )
 
 func TestMemoryOfSlowConnections(t *testing.T) {
@@ -41,16 +36,12 @@ func TestMemoryOfSlowConnections(t *testing.T) {
 			return draftHead("POST", a.Address, uploads, "Upload-Complete: ?1", length), nil
 		},
 	} {
-		limit := int64(maxResidentEach)
-		if strings.Contains(name, "draft") {
-			limit = maxResidentOfDraft
-		}
-		t.Run(name, func(t *testing.T) { testSlowConnections(t, head, limit) })
+		t.Run(name, func(t *testing.T) { testSlowConnections(t, head) })
 	}
 }
 
 // testSlowConnections opens connections with requests of this head.
-func testSlowConnections(t *testing.T, head func(*attacker) (string, error), limit int64) {
+func testSlowConnections(t *testing.T, head func(*attacker) (string, error)) {
 	to := onFiles(t)
 	a := newAttacker(t.Context(), t, to)
 	conns := make([]net.Conn, slowConnections)
@@ -79,8 +70,8 @@ func testSlowConnections(t *testing.T, head func(*attacker) (string, error), lim
 	if now.goroutines < slowConnections {
 		t.Errorf("%d goroutines: connections have ended", now.goroutines)
 	}
-	if resident > slowConnections*limit {
-		t.Errorf("each connection takes %.1f KiB, want at most %d", each(resident), limit/1024)
+	if resident > slowConnections*maxResidentEach {
+		t.Errorf("each connection takes %.1f KiB, want at most %d", each(resident), maxResidentEach/1024)
 	}
 }
 
